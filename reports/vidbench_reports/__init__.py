@@ -1,0 +1,1 @@
+"""The reports that come with vidbench: each reads a run and writes a file."""

@@ -1,0 +1,132 @@
+"""Fixtures that the whole suite shares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _shared_clips() -> Path:
+    return Path(os.environ.get("VIDBENCH_TEST_CLIPS", ROOT.parent / "shared" / "clips"))
+
+
+def _need(folder: Path) -> Path:
+    if not folder.is_dir():
+        pytest.skip(f"real clips are not at {folder}; set VIDBENCH_TEST_CLIPS to a folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fetv() -> Path:
+    """60 generated and true clips of 5 sources, one folder a model, with metadata.csv."""
+    return _need(_shared_clips() / "fetv")
+
+
+@pytest.fixture(scope="session")
+def real_clips() -> Path:
+    """45 shots of real videos, flat, with metadata.csv."""
+    return _need(_shared_clips() / "real")
+
+
+@pytest.fixture
+def moving_square() -> Callable[..., NDArray[np.uint8]]:
+    """A maker of small clips: a bright square that moves right over a smooth textured background."""
+
+    def make(
+        frames: int = 16, height: int = 64, width: int = 80, *, seed: int = 0, speed: float = 2.0
+    ) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[0:height, 0:width]
+        waves = sum(
+            np.sin(rng.uniform(0.05, 0.3) * x + rng.uniform(0.05, 0.3) * y + rng.uniform(0, 6)) for _ in range(4)
+        )
+        background = 110 + 20 * np.asarray(waves)[..., None] * rng.uniform(0.5, 1.0, 3)
+        clip = np.repeat(background[None], frames, axis=0)
+        side = max(4, height // 5)
+        top = height // 2
+        for t in range(frames):
+            left = round(4 + speed * t) % max(1, width - side)
+            clip[t, top : top + side, left : left + side] = (230, 60, 40)
+        return np.clip(clip, 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def vidbench() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line as a user does, in a process of its own."""
+
+    def run(*args: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "vidbench", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path, moving_square: Callable[..., NDArray[np.uint8]]) -> Path:
+    """Five small clips of two models, with prompts."""
+    from vidbench.video import encode_h264
+
+    folder = tmp_path / "clips"
+    lines = ["file_name,prompt"]
+    for number in range(5):
+        name = f"{'ab'[number % 2]}/{number}.mp4"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        encode_h264(folder / name, moving_square(10, 48, 64, seed=number), 8.0)
+        lines.append(f"{name},prompt {number // 2}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], None]]:
+    """Installs a package made of source text, as pip leaves one: a module and a dist-info with entry points.
+
+    It is seen by this process and by those it starts.
+    """
+    from vidbench import plugins
+
+    modules: list[str] = []
+
+    def add(distribution: str, source: str, entries: str) -> None:
+        site = tmp_path / "site" / distribution
+        site.mkdir(parents=True)
+        module = distribution.replace("-", "_")
+        modules.append(module)
+        (site / f"{module}.py").write_text(source, encoding="utf-8")
+        info = site / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(entries, encoding="utf-8")
+        monkeypatch.syspath_prepend(str(site))
+        known = os.environ.get("PYTHONPATH")
+        monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{known}" if known else str(site))
+        plugins.forget()
+
+    yield add
+    plugins.forget()
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's own cache."""
+    monkeypatch.setenv("VIDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -1,0 +1,136 @@
+"""Aggregates, intervals and ranks against scipy, closed forms and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidbench.stats import (
+    Interval,
+    aggregate,
+    average_ranks,
+    cluster_interval,
+    jackknife_interval,
+    rank_intervals,
+    ranks,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "higher", "expected"),
+    [
+        ("mean", True, 5.5),
+        ("median", True, 5.5),
+        ("worst_decile", True, 1.0),
+        ("worst_decile", False, 10.0),
+        ("rate", True, 1.0),
+    ],
+)
+def test_aggregate_of_one_to_ten(how, higher, expected):
+    assert aggregate(np.arange(1.0, 11.0), how, higher_is_better=higher) == expected
+
+
+def test_worst_decile_takes_at_least_one_clip():
+    assert aggregate(np.array([0.2, 0.9, 0.8]), "worst_decile", higher_is_better=True) == 0.2
+
+
+def test_rate_counts_what_is_not_zero():
+    assert aggregate(np.array([0.0, 0.0, 3.0, 1.0]), "rate", higher_is_better=False) == 0.5
+
+
+def test_aggregate_refuses_nothing_and_unknown_names():
+    with pytest.raises(ValueError, match="nothing"):
+        aggregate(np.array([]), "mean", higher_is_better=True)
+    with pytest.raises(ValueError, match="no aggregation"):
+        aggregate(np.array([1.0]), "mode", higher_is_better=True)
+
+
+def test_mean_interval_of_independent_clips_matches_scipy_t():
+    values = np.random.default_rng(0).normal(3, 2, 17)
+    interval = cluster_interval(values, list(range(17)), "mean", higher_is_better=True)
+    low, high = scipy.stats.t.interval(0.95, 16, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
+    assert "17 clips" in interval.method
+
+
+def test_equal_clusters_match_t_over_their_means():
+    values = np.random.default_rng(1).normal(0, 1, (9, 4)) + np.random.default_rng(2).normal(0, 2, (9, 1))
+    interval = cluster_interval(values.ravel(), np.repeat(np.arange(9), 4).tolist(), "mean", higher_is_better=True)
+    means = values.mean(axis=1)
+    low, high = scipy.stats.t.interval(0.95, 8, loc=means.mean(), scale=scipy.stats.sem(means))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
+    assert "9 prompts" in interval.method
+
+
+def test_clusters_widen_the_interval_that_ignoring_them_would_give():
+    rng = np.random.default_rng(3)
+    values = np.repeat(rng.normal(0, 1, 10), 5) + rng.normal(0, 0.1, 50)
+    by_prompt = cluster_interval(values, np.repeat(np.arange(10), 5).tolist(), "mean", higher_is_better=True)
+    by_clip = cluster_interval(values, list(range(50)), "mean", higher_is_better=True)
+    assert by_prompt.high - by_prompt.low > 1.8 * (by_clip.high - by_clip.low)
+
+
+@pytest.mark.parametrize("how", ["mean", "median", "rate"])
+def test_stated_intervals_cover_the_truth(how):
+    rng = np.random.default_rng(4)
+    truth = {"mean": 1.0, "median": math.log(2), "rate": 0.3}[how]
+    hits = 0
+    for repetition in range(300):
+        values = (rng.random(40) < 0.3).astype(float) if how == "rate" else rng.exponential(1.0, 40)
+        interval = cluster_interval(values, list(range(40)), how, higher_is_better=True, seed=repetition)
+        hits += interval.low <= truth <= interval.high
+    assert 0.90 <= hits / 300 <= 0.985
+
+
+def test_interval_is_cut_to_the_range_and_reproducible():
+    values = np.array([1.0, 1.0, 1.0, 0.6])
+    interval = cluster_interval(values, [0, 1, 2, 3], "mean", higher_is_better=True, value_range=(0.0, 1.0))
+    assert interval.high == 1.0
+    assert interval.low < 0.9
+    again = [cluster_interval(values, [0, 1, 2, 3], "median", higher_is_better=True, seed=5) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "why"),
+    [([1.0, 2.0], ["a", "a"], "1 independent prompt"), ([2.0, 2.0, 2.0], ["a", "b", "c"], "all 3 values are equal")],
+)
+def test_where_no_interval_can_be_given_it_says_why(values, clusters, why):
+    interval = cluster_interval(np.array(values), clusters, "mean", higher_is_better=True)
+    assert not interval.known
+    assert why in interval.method
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 12), (3, 12), (12, 12), (50, 100)])
+def test_wilson_matches_scipy(hits, n):
+    interval = wilson_interval(hits, n)
+    expected = scipy.stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_jackknife_of_a_mean_is_its_t_interval():
+    values = np.random.default_rng(6).normal(0, 1, 10)
+    left_out = [float(np.delete(values, i).mean()) for i in range(10)]
+    interval = jackknife_interval(float(values.mean()), left_out)
+    low, high = scipy.stats.t.interval(0.95, 9, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    assert not jackknife_interval(1.0, [1.0, 1.1]).known
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.booleans())
+def test_ranks_match_scipy(values, higher):
+    signed = [-v if higher else v for v in values]
+    assert ranks(values, higher_is_better=higher) == scipy.stats.rankdata(signed, "min").tolist()
+    assert average_ranks(values, higher_is_better=higher) == scipy.stats.rankdata(signed, "average").tolist()
+
+
+def test_a_rank_is_claimed_only_where_intervals_part():
+    intervals = [Interval(0.8, 0.9, ""), Interval(0.85, 0.95, ""), Interval(0.1, 0.2, ""), Interval(None, None, "")]
+    assert rank_intervals(intervals, higher_is_better=True) == [(1, 3), (1, 3), (3, 4), (1, 4)]
+    assert rank_intervals(intervals[:3], higher_is_better=False) == [(2, 3), (2, 3), (1, 1)]

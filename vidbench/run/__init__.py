@@ -1,0 +1,1 @@
+"""The evaluation engine: plan, shard, cache, store, and how shards are spread."""

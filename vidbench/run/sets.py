@@ -1,0 +1,209 @@
+"""Set metrics, from kept observations: always in one order, so that runs repeat bit for bit.
+
+Clips are put into groups by prompt. Each group's state is made clip by clip in the order of ids, the groups are merged
+in order, and leaving one group out at a time gives the jackknife interval. Who computed a clip, and when, plays no
+part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vidbench.files import json_line
+from vidbench.metric import Observations, Score, SetMetric
+from vidbench.results import ClipRow, ScoreRow, to_json
+from vidbench.run.cache import deserialise
+from vidbench.run.feed import told
+from vidbench.run.plan import Plan, make_extractor, make_metric
+from vidbench.run.shard import checked_score
+from vidbench.stats import jackknife_interval
+from vidbench.video import ClipFacts
+
+GROUPS = 10
+"""How many groups of prompts the jackknife leaves out in turn."""
+
+Lookup = Callable[[str, str], bytes | str]
+"""(clip key, extractor identity) to the serialised observation, or why there is none."""
+
+
+def set_identities(plan: Plan) -> set[str]:
+    """Identities of the extractors whose observations set metrics need."""
+    return {
+        make_extractor(spec).identity()
+        for planned in plan.metrics
+        if planned.unavailable is None
+        for metric in [make_metric(planned)]
+        if isinstance(metric, SetMetric)
+        for spec in metric.extractor_specs()
+    }
+
+
+def score_sets(
+    plan: Plan,
+    clips: Sequence[ClipRow],
+    references: Sequence[ClipRow],
+    lookup: Lookup,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[ScoreRow]:
+    """One row a model and set metric.
+
+    Args:
+        plan: the run's plan.
+        clips: rows of generated clips, scored and failed.
+        references: rows of the reference set's clips.
+        lookup: where kept observations are.
+        progress: told the metric and model about to be computed.
+    """
+    rows: list[ScoreRow] = []
+    counted = [row for row in clips if row.status != "skipped" and row.model is not None]
+    models = sorted({row.model for row in counted if row.model is not None})
+    for planned in plan.metrics:
+        metric = make_metric(planned)
+        if not isinstance(metric, SetMetric):
+            continue
+        if planned.unavailable is not None:
+            rows += [ScoreRow(m, None, metric.name, None, planned.unavailable) for m in models]
+            continue
+        try:
+            collector = _Collector(metric, lookup)
+            reference = _Reference(
+                *collector.whole(references)[:2], {row.sha256 for row in references if row.status == "scored"}
+            )
+        except (Exception, SystemExit) as error:  # a stranger's metric may raise anything; the rows say so
+            rows += [ScoreRow(m, None, metric.name, None, told(metric.name, error)) for m in models]
+            continue
+        for model in models:
+            progress(f"{metric.name}: {model}")
+            mine = [row for row in counted if row.model == model]
+            rows.append(_writable(_compare(collector, model, mine, reference)))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    state: Any
+    clips: int
+    hashes: set[str | None]
+
+
+def _writable(row: ScoreRow) -> ScoreRow:
+    try:
+        json_line(to_json(row))
+    except (TypeError, ValueError) as error:
+        return ScoreRow(row.model, None, row.metric, None, told(row.metric, error))
+    return row
+
+
+class _Collector:
+    """Builds states of one metric from kept observations."""
+
+    def __init__(self, metric: SetMetric[Any, Any], lookup: Lookup) -> None:
+        self.metric = metric
+        self._lookup = lookup
+        self._extractors = {
+            spec.name: (e.identity(), e.observation_type)
+            for spec in metric.extractor_specs()
+            for e in [make_extractor(spec)]
+        }
+
+    def _observations(self, row: ClipRow) -> Observations | str:
+        if row.status != "scored" or row.key is None:
+            return f"clip failed: {row.reason}"
+        if (row.frames or 0) < self.metric.min_frames:
+            return f"has {row.frames} frames, {self.metric.min_frames} are needed"
+        if self.metric.needs.fps and row.fps is None:
+            return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
+        named = {}
+        for name, (identity, kind) in self._extractors.items():
+            data = self._lookup(row.key, identity)
+            if isinstance(data, str):
+                return data
+            try:
+                named[name] = deserialise(data, kind)
+            except ValueError as error:
+                return f"the kept observation of {name} is damaged ({error}); remove it and run again"
+        return Observations(named, _facts(row))
+
+    def whole(self, rows: Sequence[ClipRow]) -> tuple[Any, int, Counter[str]]:
+        """State over all rows, how many clips are in it, and why the others are not."""
+        state = self.metric.new_state()
+        used, reasons = 0, Counter[str]()
+        for row in sorted(rows, key=lambda r: r.clip):
+            seen = self._observations(row)
+            if isinstance(seen, str):
+                reasons[seen] += 1
+                continue
+            state = self.metric.observe(state, seen)
+            used += 1
+        return state, used, reasons
+
+
+def _compare(
+    collector: _Collector,
+    model: str,
+    rows: Sequence[ClipRow],
+    reference: _Reference,
+) -> ScoreRow:
+    metric = collector.metric
+    prompts = sorted({row.prompt or f"clip {row.clip}" for row in rows})
+    group_of = {prompt: i % min(GROUPS, len(prompts)) for i, prompt in enumerate(prompts)}
+    groups: list[list[ClipRow]] = [[] for _ in range(min(GROUPS, len(prompts)))]
+    for row in rows:
+        groups[group_of[row.prompt or f"clip {row.clip}"]].append(row)
+    states, used, reasons = [], 0, Counter[str]()
+    try:
+        for group in groups:
+            state, n, why = collector.whole(group)
+            used += n
+            reasons += why
+            if n:
+                states.append(state)
+        score = _compared(metric, states, reference.state)
+        left_out = (
+            [_compared(metric, states[:i] + states[i + 1 :], reference.state) for i in range(len(states))]
+            if score.value is not None and len(states) > 1
+            else []
+        )
+    except (Exception, SystemExit) as error:  # a stranger's metric may raise anything; the row says so
+        score, left_out = Score.unscored(told(metric.name, error)), []
+    details: dict[str, Any] = {
+        **score.details,
+        "clips": used,
+        "reference_clips": reference.clips,
+        "unscored": dict(reasons),
+    }
+    if score.value is not None:
+        values = [s.value for s in left_out if s.value is not None]
+        if len(values) < len(left_out):
+            details["interval"] = "no interval: too few clips to leave some out"
+        else:
+            interval = jackknife_interval(score.value, values, metric.value_range)
+            details |= {"low": interval.low, "high": interval.high, "interval": interval.method}
+        scored = [row for row in rows if row.status == "scored"]
+        shared = sum(row.sha256 in reference.hashes for row in scored)
+        if shared:
+            all_of = "all" if shared == len(scored) else f"{shared} of {len(scored)}"
+            details["note"] = f"{all_of} of its clips are in the reference set, so this value says nothing about it"
+            details |= {"low": None, "high": None, "interval": "no interval: compared with its own clips"}
+    return ScoreRow(model, None, metric.name, score.value, score.reason, details)
+
+
+def _compared(metric: SetMetric[Any, Any], states: Sequence[Any], reference: Any) -> Score:
+    return checked_score(metric, metric.compare(_merged(metric, states), reference))
+
+
+def _merged(metric: SetMetric[Any, Any], states: Sequence[Any]) -> Any:
+    merged = metric.new_state()
+    for state in states:
+        merged = metric.merge(merged, state)
+    return merged
+
+
+def _facts(row: ClipRow) -> ClipFacts:
+    import numpy as np
+
+    frames = row.frames or 0
+    return ClipFacts(frames, row.fps, row.width or 0, row.height or 0, np.arange(frames) / (row.fps or 1.0))
