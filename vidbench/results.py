@@ -328,6 +328,20 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+class _Shared:
+    """One object for all equal strings: names of models, clips and metrics stand in thousands of rows."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        for key in ("model", "clip", "metric", "prompt", "reason", "kind", "limitation"):
+            value = row.get(key)
+            if isinstance(value, str):
+                row[key] = self._known.setdefault(value, value)
+        return row
+
+
 def read_info(folder: Path) -> RunInfo:
     """Read `run.json`.
 
@@ -373,29 +387,33 @@ def load_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     info = read_info(folder)
+    shared = _Shared()
     try:
         return Run(
             path=folder,
             info=info,
             clips=tuple(
-                sorted((from_json(ClipRow, r) for r in read_lines(folder / "clips.jsonl")), key=lambda r: r.clip)
+                sorted(
+                    (from_json(ClipRow, r) for r in map(shared, read_lines(folder / "clips.jsonl"))),
+                    key=lambda r: r.clip,
+                )
             ),
             scores=tuple(
                 sorted(
-                    (from_json(ScoreRow, r) for r in read_lines(folder / "scores.jsonl")),
+                    (from_json(ScoreRow, r) for r in map(shared, read_lines(folder / "scores.jsonl"))),
                     key=lambda r: (r.model, r.clip or "", r.metric),
                 )
             ),
             findings=tuple(
                 sorted(
-                    (from_json(FindingRow, r) for r in read_lines(folder / "findings.jsonl")),
+                    (from_json(FindingRow, r) for r in map(shared, read_lines(folder / "findings.jsonl"))),
                     key=lambda r: (r.model, r.clip, r.start, r.metric),
                 )
             ),
             summary=read_summary(folder) if info.complete else None,
             references=tuple(
                 sorted(
-                    (from_json(ClipRow, r) for r in read_lines(folder / "references.jsonl")),
+                    (from_json(ClipRow, r) for r in map(shared, read_lines(folder / "references.jsonl"))),
                     key=lambda r: r.clip,
                 )
             ),

@@ -51,7 +51,7 @@ def command(folder: Path) -> int:
     console = Console()
     with console:
         result = execute(request, console)
-    _, lost = write_reports(result.run.path)
+    _, lost = write_reports(result.run)
     print_result(result)
     click.echo(f"the same by hand: {request.command}")
     return exit_code(result, strict=True) or (EXIT_INCOMPLETE if lost else EXIT_DONE)

@@ -21,8 +21,9 @@ def command(run: Path, names: tuple[str, ...], *, open_it: bool) -> int:
     """Write the reports of the run folder RUN again, from its rows alone."""
     from vidbench.cli.run import write_reports
     from vidbench.errors import EXIT_DONE, EXIT_INCOMPLETE, InputError
+    from vidbench.results import load_run
 
-    paths, lost = write_reports(run, names)
+    paths, lost = write_reports(load_run(run), names)
     for path in paths:
         click.echo(str(path))
     if open_it:

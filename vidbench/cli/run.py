@@ -12,6 +12,7 @@ import click
 from vidbench.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, InputError
 
 if TYPE_CHECKING:
+    from vidbench.results import Run
     from vidbench.run.engine import Request, Result
 
 EPILOG = """\b
@@ -74,7 +75,7 @@ def command(clips: Path, **options: Any) -> int:
         )
         click.echo(f"vidbench: interrupted; {kept}", err=True)
         return EXIT_INTERRUPTED
-    _, lost = write_reports(result.run.path)
+    _, lost = write_reports(result.run)
     if not options["quiet"]:
         print_result(result)
     return exit_code(result, strict=options["strict"]) or (EXIT_INCOMPLETE if lost else EXIT_DONE)
@@ -119,8 +120,8 @@ def _parameters(settings: tuple[str, ...]) -> dict[str, dict[str, str]]:
     return parameters
 
 
-def write_reports(folder: Path, names: tuple[str, ...] = ()) -> tuple[list[Path], int]:
-    """Write the reports of a run folder, all installed ones unless named.
+def write_reports(run: Run, names: tuple[str, ...] = ()) -> tuple[list[Path], int]:
+    """Write the reports of a run into its folder, all installed ones unless named.
 
     A report that fails is named on standard error and costs no other.
 
@@ -131,15 +132,13 @@ def write_reports(folder: Path, names: tuple[str, ...] = ()) -> tuple[list[Path]
         PluginError: a named report is unknown or does not load.
     """
     from vidbench.plugins import reports
-    from vidbench.results import load_run
 
-    run = load_run(folder)
     registry = reports()
     written: list[Path] = []
     chosen = {name: registry.load(name) for name in names} if names else registry.load_all()
     failures = [] if names else [str(failure) for failure in registry.failures()]
     for name, kind in chosen.items():
-        path = folder / kind.file_name
+        path = run.path / kind.file_name
         try:
             kind().write(run, path)
             written.append(path)

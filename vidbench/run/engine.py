@@ -130,8 +130,7 @@ def execute(request: Request, listener: Listener) -> Result:
             ):
                 store.append(outcome, reference=is_reference)
                 listener.clip_done(outcome.row)
-        clips, scores = store.rows()
-        references = load_run(request.out).references
+        clips, scores, references = store.rows()
         shared = _shared(folder, reference)
         set_rows = score_sets(
             selection.plan,
@@ -149,6 +148,7 @@ def execute(request: Request, listener: Listener) -> Result:
             warnings=_warnings(reference, [*references, *(row for row in clips if row.clip in shared)]),
         )
         store.finish(replace(info, complete=True), summary, set_rows)
+        del clips, scores, references  # the result reads them once more: for a moment there would be two of each
     if cache_folder is not None:
         ObservationCache(cache_folder, cache_limit).prune()
     return Result(load_run(request.out), selection, len(tasks))

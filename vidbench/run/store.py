@@ -237,10 +237,13 @@ class RunStore:
         except OSError as error:
             raise _unwritable(self.folder, error) from None
 
-    def rows(self) -> tuple[list[ClipRow], list[ScoreRow]]:
-        """All rows of clips and of their scores so far, in an order that does not depend on who finished first."""
+    def rows(self) -> tuple[list[ClipRow], list[ScoreRow], list[ClipRow]]:
+        """All rows of clips, of their scores, and of reference clips so far.
+
+        Their order does not depend on who finished first.
+        """
         run = load_run(self.folder)
-        return list(run.clips), [row for row in run.scores if row.clip is not None]
+        return list(run.clips), [row for row in run.scores if row.clip is not None], list(run.references)
 
 
 def _difference(previous: RunInfo, info: RunInfo) -> str | None:
