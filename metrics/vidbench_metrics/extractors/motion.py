@@ -114,10 +114,7 @@ class _MotionSession(Session):
         thumbnail = np.asarray(cv2.resize(small, (32, 24), interpolation=cv2.INTER_AREA), np.uint8)
         if self._grey is not None:
             grey_change = float(cv2.norm(self._grey, grey, cv2.NORM_L1)) / grey.size
-            if grey_change > REPEATED:
-                step = camera_step(self._grey, grey)
-            else:
-                step = Step(identity(), 1.0, 0.0)
+            step = camera_step(self._grey, grey) if grey_change > REPEATED else Step(identity(), 1.0, 0.0)
             row[1] = grey_change
             row[2] = _thumbnail_change(self._thumbnails[-1], thumbnail)
             if len(self._thumbnails) > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ def _canvas(poses: Sequence[Similarity], width: int, height: int) -> tuple[list[
     all_corners = np.concatenate([corners @ pose[:, :2].T + pose[:, 2] for pose in poses])
     most = np.array([width, height]) * (CANVAS - 1) / 2
     low = np.maximum(np.floor(all_corners.min(0)), -most)
-    high = np.minimum(np.ceil(all_corners.max(0)), most + [width, height])
+    high = np.minimum(np.ceil(all_corners.max(0)), most + np.array([width, height]))
     shift = np.array([[1.0, 0.0, -low[0]], [0.0, 1.0, -low[1]]])
     size = int(high[0] - low[0]), int(high[1] - low[1])
     return [compose(pose, shift) for pose in poses], size
@@ -149,35 +150,48 @@ def difference(frame: Image, background: Background, to_canvas: Similarity) -> D
     height, width = frame.shape[:2]
     if background.moved:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        expected = cv2.warpAffine(background.image, to_canvas, (width, height), flags=flags)
-        known = cv2.warpAffine(
-            background.known, to_canvas, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        )
-        slope = cv2.warpAffine(background.slope, to_canvas, (width, height), flags=flags)
+        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        expected = _u8(cv2.warpAffine(background.image, to_canvas, (width, height), flags=flags))
+        known = _u8(cv2.warpAffine(background.known, to_canvas, (width, height), flags=nearest))
+        slope = np.asarray(cv2.warpAffine(background.slope, to_canvas, (width, height), flags=flags), np.float32)
     else:
         expected, known, slope = background.image, background.known, background.slope
     gain = _gain(frame, expected, known)
     lit = expected if np.all(np.abs(gain - 1) < 0.004) else _times(expected, gain)
-    apart = cv2.absdiff(frame, lit)
-    levels = np.max(apart, axis=2)
+    levels = np.max(_apart(frame, lit) if background.moved else _u8(cv2.absdiff(frame, lit)), axis=2)
     inside = known > 0
     noise = max(0.5, 1.4826 * _median_of(levels[inside])) if inside.any() else 0.5
     # Where the scene is steep, half a pixel of misplacement looks like an object.
-    slack = (0.6 if background.moved else 0.15) * slope
+    slack = (0.3 if background.moved else 0.15) * slope
     threshold = max(LEAST_LEVELS, DEVIATIONS * noise) + slack
-    mask = ((levels > threshold) & inside).astype(np.uint8) * 255
-    mask = cv2.medianBlur(mask, 3)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    mask: Mask = ((levels > threshold) & inside).astype(np.uint8) * 255
+    mask = _u8(cv2.medianBlur(mask, 3))
+    mask = _u8(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)))
     shadow = _shadow(frame, lit, mask)
     return Difference(
-        np.asarray(mask, np.uint8),
+        mask,
         shadow,
         levels.astype(np.float32),
         gain,
         float(noise),
         float(np.count_nonzero(mask)) / mask.size,
-        np.asarray(expected, np.uint8),
+        expected,
     )
+
+
+def _apart(frame: Image, lit: Image) -> Image:
+    """By how much each pixel lies outside what the background has within a pixel around.
+
+    So nothing that is misplaced by less than that, edge or texture, looks like an object.
+    """
+    around = np.ones((3, 3), np.uint8)
+    above = cv2.subtract(frame, cv2.dilate(lit, around))
+    below = cv2.subtract(cv2.erode(lit, around), frame)
+    return np.asarray(cv2.max(above, below), np.uint8)
+
+
+def _u8(image: Any) -> Image:
+    return np.asarray(image, np.uint8)
 
 
 def _gain(frame: Image, expected: Image, known: Mask) -> NDArray[np.float64]:

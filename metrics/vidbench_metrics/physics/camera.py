@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ ROUND_TRIP = 0.7
 """Pixels by which a corner may miss its start after being tracked forward and back."""
 RANSAC_PIXELS = 1.0
 LEAST_CORNERS = 10
+SPREAD = 0.4
+"""Share of the frame's width or height over which the corners that agree must lie; a third of it the other way."""
 STILL_GAIN = 0.93
 """A moving camera is believed where it leaves at most this share of the difference that a still one leaves."""
 STILL_STEP = 0.4
@@ -119,11 +122,11 @@ def _same_light(earlier: Grey, later: Grey) -> Grey:
 def camera_step(earlier: Grey, later: Grey) -> Step:
     """The camera's motion between two (H, W) uint8 frames of one size."""
     later = _same_light(earlier, later)
-    corners = cv2.goodFeaturesToTrack(earlier, CORNERS, 0.01, 6)
+    corners: Any = cv2.goodFeaturesToTrack(earlier, CORNERS, 0.01, 6)  # None where there is not one
     if corners is None or len(corners) < LEAST_CORNERS:
         return Step(identity(), 0.0, float("nan"))
-    there, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, corners, None, winSize=_WINDOW, maxLevel=3)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(later, earlier, there, None, winSize=_WINDOW, maxLevel=3)
+    there, found = _tracked(earlier, later, corners)
+    back, returned = _tracked(later, earlier, there)
     good = (found.ravel() == 1) & (returned.ravel() == 1)
     good &= np.hypot(*(back - corners).reshape(-1, 2).T) < ROUND_TRIP
     start, stop = corners.reshape(-1, 2)[good], there.reshape(-1, 2)[good]
@@ -138,9 +141,35 @@ def camera_step(earlier: Grey, later: Grey) -> Step:
     if matrix is None or not np.isfinite(matrix).all() or not 0.6 < scale_of(matrix) < 1.7:
         return Step(identity(), still, flow)
     support = float(np.mean(inliers))
-    if support <= still or not _explains_more(earlier, later, matrix):
+    if (
+        support <= still
+        or not _spread(start[inliers.ravel() > 0], *earlier.shape)
+        or not _explains_more(earlier, later, matrix)
+    ):
         return Step(identity(), still, flow)
-    return Step(np.asarray(matrix, dtype=np.float64), support, flow)
+    return Step(_simplest(np.asarray(matrix, dtype=np.float64), start, stop, support), support, flow)
+
+
+def _spread(points: NDArray[np.float32], height: int, width: int) -> bool:
+    """Whether corners lie all over the frame; those of one object do not speak for the camera."""
+    low, high = np.percentile(points, [5, 95], axis=0)
+    extent = (high - low) / (width, height)
+    return bool(extent.max() > SPREAD and extent.min() > SPREAD / 3)
+
+
+def _simplest(matrix: Similarity, start: NDArray[np.float32], stop: NDArray[np.float32], support: float) -> Similarity:
+    """A plain shift where as many corners agree with it: a turn or zoom fitted to noise misplaces the borders."""
+    missed = np.hypot(*(apply(matrix, start.astype(np.float64)) - stop).T)
+    shift = np.median((stop - start)[missed < RANSAC_PIXELS], axis=0).astype(np.float64)
+    agreed = float(np.mean(np.hypot(*(start + shift - stop).T) < RANSAC_PIXELS))
+    return np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]]) if agreed >= 0.97 * support else matrix
+
+
+def _tracked(earlier: Grey, later: Grey, corners: Any) -> tuple[Any, Any]:
+    """Lucas-Kanade: where corners went, and whether they were found."""
+    start: Any = None  # no first guess
+    there, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, corners, start, winSize=_WINDOW, maxLevel=3)
+    return there, found
 
 
 def _explains_more(earlier: Grey, later: Grey, matrix: Similarity) -> bool:
@@ -148,8 +177,8 @@ def _explains_more(earlier: Grey, later: Grey, matrix: Similarity) -> bool:
     height, width = later.shape
     moved = cv2.warpAffine(earlier, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     inside = slice(height // 16, height - height // 16), slice(width // 16, width - width // 16)
-    still = _bulk(cv2.absdiff(earlier, later)[inside])
-    return _bulk(cv2.absdiff(moved, later)[inside]) <= STILL_GAIN * still
+    still = _bulk(np.asarray(cv2.absdiff(earlier, later)[inside], np.uint8))
+    return _bulk(np.asarray(cv2.absdiff(moved, later)[inside], np.uint8)) <= STILL_GAIN * still
 
 
 def _bulk(difference: NDArray[np.uint8]) -> float:

@@ -14,7 +14,7 @@ from vidbench_metrics.extractors.motion import Motion, MotionObservation
 from vidbench_metrics.physics.event import Event
 from vidbench_metrics.physics.frame_events import whole_frame_events
 from vidbench_metrics.physics.track_events import Scene, object_events
-from vidbench_metrics.physics.tracks import tracks_of
+from vidbench_metrics.physics.tracks import Floats, tracks_of
 
 EARTH = 9.81
 """Metres a second squared."""
@@ -31,9 +31,7 @@ class Seen:
     """Numbers about the whole clip: picture quality, camera, tracks; NaN where not known."""
 
 
-def events_of(
-    observation: MotionObservation, facts: ClipFacts, *, pixels_per_meter: float | None = None
-) -> Seen:
+def events_of(observation: MotionObservation, facts: ClipFacts, *, pixels_per_meter: float | None = None) -> Seen:
     """Events and context of a clip.
 
     Args:
@@ -63,7 +61,7 @@ def context_of(scene: Scene) -> dict[str, float]:
     travelled = float(np.nansum(shift)) / seen.width if seen.moved else 0.0
     frames = scene.frames
 
-    def of(values: np.ndarray, share_of: float) -> float:  # type: ignore[type-arg]
+    def of(values: Floats, share_of: float) -> float:
         finite = values[np.isfinite(values)]
         return float(np.percentile(finite, share_of)) if finite.size else float("nan")
 

@@ -1,11 +1,13 @@
-"""Events of moving things: tracks that end or begin, passages, breaks, flights, standstills, changes of look, trends,
-edges crossed. Every candidate is described by numbers; none is judged here.
+"""Events of moving things: ends and beginnings, passages, breaks, flights, standstills, changes, trends, edges crossed.
+
+Every candidate is described by numbers; none is judged here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +110,9 @@ def last_velocity(track: Track, rows: int = 4) -> Floats:
     t = track["frame"][near]
     if len(t) < 2:
         return np.zeros(2)
-    return np.array([slope(track.places[near, k], t) if len(t) > 2 else np.ptp(track.places[near, k]) *
-                     np.sign(track.places[-1, k] - track.places[-2, k]) / max(1.0, np.ptp(t)) for k in (0, 1)])  # fmt: skip
+    if len(t) == 2:
+        return np.asarray((track.places[-1] - track.places[-2]) / (t[1] - t[0]))
+    return np.array([slope(track.places[near, k], t) for k in (0, 1)])
 
 
 def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
@@ -206,16 +209,19 @@ def _partner(track: Track, velocity: Floats, tracks: Sequence[Track]) -> dict[st
         missed = away - velocity * gap
         cost = colour / 25 + area + 0.15 * gap + 0.1 * float(np.hypot(*missed)) / track.size
         if best is None or cost < best[0]:
-            best = cost, {
-                "partner_cost": cost,
-                "partner_gap": float(gap),
-                "partner_colour": colour,
-                "partner_area": area,
-                "partner_away": float(np.hypot(*away)) / track.size,
-                "partner_missed": float(np.hypot(*missed)) / track.size,
-                "partner_rows": float(len(other)),
-                "partner_border": float(other["border"][0]) / track.size,
-            }
+            best = (
+                cost,
+                {
+                    "partner_cost": cost,
+                    "partner_gap": float(gap),
+                    "partner_colour": colour,
+                    "partner_area": area,
+                    "partner_away": float(np.hypot(*away)) / track.size,
+                    "partner_missed": float(np.hypot(*missed)) / track.size,
+                    "partner_rows": float(len(other)),
+                    "partner_border": float(other["border"][0]) / track.size,
+                },
+            )
     if best is not None:
         return best[1]
     names = ("cost", "gap", "colour", "area", "away", "missed", "rows", "border")
@@ -345,9 +351,7 @@ def _break(scene: Scene, track: Track, joint: Joint, order: int, tracks: Sequenc
     ]
     distance, nearest = min(others, key=lambda pair: pair[0], default=(_NAN, None))
     push = _push(nearest, frame) if nearest is not None else None
-    same = sum(
-        1 for _, t in others if any(abs(j.frame - frame) <= 1 and j.strength > 5 for j in t.breaks[:BREAKS])
-    )
+    same = sum(1 for _, t in others if any(abs(j.frame - frame) <= 1 and j.strength > 5 for j in t.breaks[:BREAKS]))
     lows = [t.places[j.row, 1] for t in tracks for j in t.breaks[:BREAKS] if j is not joint and _is_bounce(j)]
     height = max(1.0, float(np.ptp(track["y"])))
     fall, rise = float(before[1]), float(-after[1])
@@ -422,7 +426,7 @@ def _is_bounce(joint: Joint) -> bool:
 
 
 def _place_at(track: Track, frame: int) -> Floats:
-    return track.places[int(np.argmin(np.abs(track.frames - frame)))]
+    return np.asarray(track.places[int(np.argmin(np.abs(track.frames - frame)))])
 
 
 def _push(other: Track, frame: int) -> float:
@@ -430,9 +434,7 @@ def _push(other: Track, frame: int) -> float:
     return max((j.strength for j in other.breaks[:BREAKS] if abs(j.frame - frame) <= 2), default=0.0)
 
 
-def described_flight(
-    scene: Scene, track: Track, flight: Flight, flights: Sequence[tuple[Track, Flight]]
-) -> Event:
+def described_flight(scene: Scene, track: Track, flight: Flight, flights: Sequence[tuple[Track, Flight]]) -> Event:
     """A stretch of smooth motion: does it fall as things fall?"""
     size = track.size
     rows = slice(flight.first, flight.stop)
@@ -722,9 +724,7 @@ def trends(scene: Scene, track: Track) -> Iterator[Event]:
     size = track.size
     bounces = sorted((j for j in track.breaks[:8] if _is_bounce(j)), key=lambda j: j.row)
     springs = [float(-j.after[1] / j.before[1]) for j in bounces]
-    tops = [
-        float(track["y"][a.row : b.row].min()) for a, b in zip(bounces[:-1], bounces[1:], strict=True) if b.row > a.row
-    ]
+    tops = [float(track["y"][a.row : b.row].min()) for a, b in pairwise(bounces) if b.row > a.row]
     pace = track.speed
     t = track["frame"]
     third = max(3, len(track) // 3)

@@ -92,8 +92,8 @@ def blobs(frame: Image, seen: Difference, to_canvas: Similarity) -> list[Blob]:
         return []
     order = sorted(range(1, count), key=lambda i: (-int(stats[i, cv2.CC_STAT_AREA]), i))
     order = [i for i in order if stats[i, cv2.CC_STAT_AREA] >= LEAST_AREA][:MOST_BLOBS]
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    expected = cv2.cvtColor(seen.expected, cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+    expected = np.asarray(cv2.cvtColor(seen.expected, cv2.COLOR_RGB2GRAY), np.uint8)
     found: list[Blob] = []
     for i in order:
         left, top, w, h = (int(v) for v in stats[i, :4])
@@ -144,8 +144,8 @@ def _blob(
     body = own
     if 0.15 < shadow < 0.75:
         # The thing itself without the shadow that hangs on it.
-        lit = own & (seen.shadow[rows, columns] == 0)
-        lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        lit = (own & (seen.shadow[rows, columns] == 0)).astype(np.uint8)
+        lit = np.asarray(cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
         if cv2.countNonZero(lit) >= max(LEAST_AREA, 0.2 * area):
             body = lit
     inner = cv2.erode(body, np.ones((3, 3), np.uint8))
@@ -277,9 +277,8 @@ class Tracker:
         pairs: list[tuple[int, int]] = []
         if live and found:
             costs = np.array([[_cost(track, blob) for blob in found] for track in live])
-            for i, j in zip(*linear_sum_assignment(costs), strict=True):
-                if costs[i, j] < NOBODY / 2:
-                    pairs.append((int(i), int(j)))
+            rows, columns = linear_sum_assignment(costs)
+            pairs = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if costs[i, j] < NOBODY / 2]
         taken = {j for _, j in pairs}
         matched = {i for i, _ in pairs}
         for i, j in pairs:

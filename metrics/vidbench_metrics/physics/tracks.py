@@ -5,8 +5,10 @@ Lengths are working pixels on the canvas (the camera's motion taken out), times 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ SIDE = 6
 LEAST_SIDE = 3
 FLOOR = 0.3
 """Pixels of position noise at least: blobs end at whole pixels."""
+MOST_BREAKS = 10
 STRONG = 6.0
 """Noise deviations of a break that ends a flight."""
 
@@ -62,7 +65,7 @@ class Track:
         if len(self) < 6:
             return FLOOR
         third = np.diff(self.places, 3, axis=0)
-        return max(FLOOR, float(np.median(np.hypot(third[:, 0], third[:, 1]))) / np.sqrt(20.0))
+        return max(FLOOR, float(np.median(np.hypot(third[:, 0], third[:, 1]))) / math.sqrt(20.0))
 
     @cached_property
     def speed(self) -> Floats:
@@ -81,29 +84,35 @@ class Track:
     @cached_property
     def joints(self) -> tuple[Joint, ...]:
         """The two-sided fit at every inner row that has enough on both sides."""
-        return tuple(
-            _joint(self, i) for i in range(LEAST_SIDE, len(self) - LEAST_SIDE + 1) if len(self) >= 2 * LEAST_SIDE
-        )
+        return _joints(self, 0, len(self))
 
     @cached_property
     def breaks(self) -> tuple[Joint, ...]:
-        """Joints at which the motion is broken, strongest first, none within three rows of a stronger one."""
+        """Joints at which the motion is broken, strongest first, none within three rows of a stronger one.
+
+        A strong break parts the track: later ones are fitted without looking across it.
+        """
         chosen: list[Joint] = []
-        for joint in sorted(self.joints, key=lambda j: -j.strength):
-            if all(abs(joint.row - other.row) >= 3 for other in chosen):
-                chosen.append(joint)
-        return tuple(chosen)
+        parts = [(0, len(self), self.joints)]
+        while parts and len(chosen) < MOST_BREAKS:
+            parts.sort(key=lambda part: max((j.strength for j in part[2]), default=0.0))
+            low, high, joints = parts.pop()
+            if not joints:
+                break
+            best = max(joints, key=lambda j: (j.strength, -j.row))
+            chosen.append(best)
+            if best.strength > STRONG:
+                parts += [(a, b, _joints(self, a, b)) for a, b in ((low, best.row), (best.row, high))]
+            else:
+                parts.append((low, high, tuple(j for j in joints if abs(j.row - best.row) >= 3)))
+        return tuple(sorted(chosen, key=lambda j: (-j.strength, j.row)))
 
     @cached_property
     def flights(self) -> tuple[Flight, ...]:
         """Stretches between strong breaks, each with one quadratic."""
         cuts = sorted(joint.row for joint in self.breaks if joint.strength > STRONG)
         bounds = [0, *cuts, len(self)]
-        return tuple(
-            _flight(self, first, stop)
-            for first, stop in zip(bounds[:-1], bounds[1:], strict=True)
-            if stop - first >= 5
-        )
+        return tuple(_flight(self, first, stop) for first, stop in pairwise(bounds) if stop - first >= 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +140,41 @@ class Joint:
     """Jump and change of velocity, in deviations of what noise gives."""
 
 
-def _side(t: Floats, places: Floats) -> tuple[Floats, Floats, float, float]:
-    """Value and velocity at t = 0, vertical acceleration (NaN below five rows), sum of squared residuals."""
-    degree = 2 if len(t) >= 5 else 1
-    design = np.vander(t, degree + 1, increasing=True)
+def _side(t: Floats, places: Floats, curve: Floats | None) -> tuple[Floats, Floats, Floats | None, float]:
+    """Value and velocity at t = 0, half the acceleration, sum of squared residuals.
+
+    A side of less than five rows has no curve of its own: it takes the other side's, where there is one, so that a
+    smooth fall is no break near its ends.
+    """
+    own = len(t) >= 5
+    if not own and curve is not None:
+        places = places - t[:, None] ** 2 * curve
+    design = np.vander(t, 3 if own else 2, increasing=True)
     coefficients, *_ = np.linalg.lstsq(design, places, rcond=None)
     residual = float(np.sum((places - design @ coefficients) ** 2))
-    bend = 2 * float(coefficients[2, 1]) if degree == 2 else float("nan")
-    return coefficients[0], coefficients[1], bend, residual
+    return coefficients[0], coefficients[1], coefficients[2] if own else curve, residual
 
 
-def _joint(track: Track, row: int) -> Joint:
-    first, stop = max(0, row - SIDE), min(len(track), row + SIDE)
+def _curve(t: Floats, places: Floats) -> Floats | None:
+    """Half the acceleration of at least five rows."""
+    return _side(t, places, None)[2] if len(t) >= 5 else None
+
+
+def _joints(track: Track, low: int, high: int) -> tuple[Joint, ...]:
+    """Joints at the inner rows of `low` to `high`, fitted on these rows alone."""
+    return tuple(_joint(track, row, low, high) for row in range(low + LEAST_SIDE, high - LEAST_SIDE + 1))
+
+
+def _joint(track: Track, row: int, low: int, high: int) -> Joint:
+    first, stop = max(low, row - SIDE), min(high, row + SIDE)
     # Time 0 is the middle of the step into `row`.
     zero = (track.frames[row - 1] + track.frames[row]) / 2
     t = track.frames[first:stop] - zero
     places = track.places[first:stop]
     left, right = slice(0, row - first), slice(row - first, stop - first)
-    at_before, before, bend_before, rest_before = _side(t[left], places[left])
-    at_after, after, bend_after, rest_after = _side(t[right], places[right])
-    *_, rest_joined = _side(t, places)
+    at_before, before, curve_before, rest_before = _side(t[left], places[left], _curve(t[right], places[right]))
+    at_after, after, curve_after, rest_after = _side(t[right], places[right], curve_before)
+    *_, rest_joined = _side(t, places, None)
     rows = stop - first
     jump, turn = at_after - at_before, after - before
     # Extrapolating half a step from k rows blurs places by about 2 noise/sqrt(k), speeds by more for short sides.
@@ -164,8 +188,8 @@ def _joint(track: Track, row: int) -> Joint:
         jump,
         before,
         after,
-        bend_before,
-        bend_after,
+        2 * float(curve_before[1]) if curve_before is not None else float("nan"),
+        2 * float(curve_after[1]) if curve_after is not None else float("nan"),
         float(np.sqrt((rest_before + rest_after) / rows)),
         float(np.sqrt(rest_joined / rows)),
         strength,
@@ -227,8 +251,8 @@ def tracks_of(observation: MotionObservation, *, backwards: bool = False) -> lis
         table[:, 1] = len(observation.frames_table) - 1 - table[:, 1]
     made = []
     ids = table[:, 0]
-    bounds = np.flatnonzero(np.diff(ids, prepend=-1)) if len(ids) else np.array([], dtype=np.int64)
-    for first, stop in zip(bounds, [*bounds[1:], len(ids)], strict=True):
+    bounds = [*np.flatnonzero(np.diff(ids, prepend=-1)), len(ids)] if len(ids) else []
+    for first, stop in pairwise(bounds):
         rows = table[first:stop][::-1] if backwards else table[first:stop]
         measured = rows[rows[:, COLUMNS.index("merged")] == 0]
         if len(measured) >= 2:
