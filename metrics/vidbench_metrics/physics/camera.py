@@ -19,7 +19,10 @@ Grey = NDArray[np.uint8]
 Similarity = NDArray[np.float64]
 """(2, 3) matrix that takes (x, y, 1) of the earlier frame to (x, y) of the later one."""
 
-CORNERS = 160
+CELLS = (6, 8)
+CORNERS_A_CELL = 4
+LEAST_STRENGTH = 2e-6
+"""Smaller eigenvalue of the gradients' covariance, in OpenCV's scale for 8-bit images."""
 ROUND_TRIP = 0.7
 """Pixels by which a corner may miss its start after being tracked forward and back."""
 RANSAC_PIXELS = 1.0
@@ -119,11 +122,29 @@ def _same_light(earlier: Grey, later: Grey) -> Grey:
     return later if abs(gain - 1) < 0.004 else np.asarray(cv2.convertScaleAbs(later, alpha=gain), np.uint8)
 
 
+def corners_of(grey: Grey) -> NDArray[np.float32]:
+    """(N, 1, 2) corners all over the frame: the strongest few of every cell of a grid.
+
+    Taken by strength alone, most would lie on the most striking object.
+    """
+    # A little blur first: the noise of a flat wall has corners too, and they go nowhere.
+    strength = cv2.cornerMinEigenVal(cv2.GaussianBlur(grey, (3, 3), 0), 3)
+    peaks = (strength == cv2.dilate(strength, np.ones((7, 7), np.uint8))) & (strength > LEAST_STRENGTH)
+    peaks[:2], peaks[-2:], peaks[:, :2], peaks[:, -2:] = False, False, False, False
+    y, x = np.nonzero(peaks)
+    height, width = grey.shape
+    cell = (y * CELLS[0] // height) * CELLS[1] + x * CELLS[1] // width
+    order = np.lexsort((-strength[y, x], cell))
+    first = np.searchsorted(cell[order], cell[order], side="left")
+    chosen = order[np.arange(len(order)) - first < CORNERS_A_CELL]
+    return np.stack([x[chosen], y[chosen]], axis=1).astype(np.float32).reshape(-1, 1, 2)
+
+
 def camera_step(earlier: Grey, later: Grey) -> Step:
     """The camera's motion between two (H, W) uint8 frames of one size."""
     later = _same_light(earlier, later)
-    corners: Any = cv2.goodFeaturesToTrack(earlier, CORNERS, 0.01, 6)  # None where there is not one
-    if corners is None or len(corners) < LEAST_CORNERS:
+    corners = corners_of(earlier)
+    if len(corners) < LEAST_CORNERS:
         return Step(identity(), 0.0, float("nan"))
     there, found = _tracked(earlier, later, corners)
     back, returned = _tracked(later, earlier, there)
