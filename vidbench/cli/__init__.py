@@ -17,6 +17,8 @@ COMMANDS = {
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
     "doctor": "say what is installed and what each missing thing costs",
+    "physics": "train and score the plausibility checks on clips with known violations",
+    "calibrate": "set your own threshold of the plausibility checks from good clips",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

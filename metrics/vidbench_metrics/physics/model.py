@@ -434,7 +434,6 @@ class PhysicsModel:
         header = {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
-            "arrays_sha256": _arrays_hash(plain),
             "events": {
                 name: {
                     "features": event.features,
@@ -460,6 +459,7 @@ class PhysicsModel:
             "threshold_domain": self.threshold_domain,
             "training": self.training,
         }
+        header["sha256"] = _hash(header, plain)
         # One entry: safetensors writes several in no fixed order.
         return bytes(save(plain, metadata={_ENTRY: json.dumps(header, sort_keys=True, allow_nan=False)}))
 
@@ -494,7 +494,7 @@ class PhysicsModel:
 
     @classmethod
     def _from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], checksum: str) -> PhysicsModel:
-        if header["arrays_sha256"] != _arrays_hash(arrays):
+        if header["sha256"] != _hash(header, arrays):
             raise ValueError("checksum does not match")
         events = {}
         for name, told in header["events"].items():
@@ -585,8 +585,10 @@ def by_type(events: Sequence[Event], log_odds: Iterable[float]) -> dict[str, Flo
     return {name: np.array(values, np.float64) for name, values in found.items()}
 
 
-def _arrays_hash(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
+def _hash(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of all that a model is made of, whatever order it is written in."""
+    told = {name: value for name, value in header.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

@@ -1,0 +1,1 @@
+"""Calibration of the plausibility checks: clips with known violations, training and scoring."""
