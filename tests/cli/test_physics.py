@@ -36,14 +36,14 @@ def _stand_in(monkeypatch, tmp_path):
 
 def _folder(path: Path, pairs: int, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
-    lines = []
+    lines: list[str] = []
     for pair in range(pairs):
         for possible in (True, False):
             name = f"{('flat', 'lit')[pair % 2]}/{pair:04d}-freeze-{'possible' if possible else 'impossible'}.npy"
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             pixels = rng.integers(0, 90, (4, 8, 8, 3), dtype=np.uint8) + np.uint8(0 if possible else 120)
             np.save(path / name, pixels)
-            truth = {
+            truth: dict[str, object] = {
                 "clip": name,
                 "pair": f"p/{pair}",
                 "look": name[: name.index("/")],

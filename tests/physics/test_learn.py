@@ -278,7 +278,8 @@ def test_auroc_matches_sklearn_with_ties():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
-    wrong, innocent = rng.integers(0, 9, 80) + 1.0, rng.integers(0, 9, 120) + 0.0
+    wrong = rng.integers(1, 10, 80).astype(np.float64)
+    innocent = rng.integers(0, 9, 120).astype(np.float64)
     wrong[:5] = -math.inf
     expected = roc_auc_score([1] * 80 + [0] * 120, np.nan_to_num(np.r_[wrong, innocent], neginf=-99.0))
     assert auroc(wrong, innocent) == pytest.approx(expected, abs=1e-12)

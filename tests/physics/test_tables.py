@@ -112,7 +112,9 @@ def test_a_half_written_memory_is_none(tmp_path):
     path = tmp_path / "a" / "b.jsonl"
     event = Event("cut", 1, 2, (), {"x": math.nan}, "jump_cut")
     write_seen(path, ([event, event], {}))
-    assert len(read_seen(path)[0]) == 2
+    whole = read_seen(path)
+    assert whole is not None
+    assert len(whole[0]) == 2
     path.write_text(path.read_text().splitlines()[0])
     assert read_seen(path) is None
 

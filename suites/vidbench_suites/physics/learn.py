@@ -112,7 +112,9 @@ class _Rows:
     """Its place among that table's events."""
 
 
-def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", observer: str = "") -> PhysicsModel:
+def train(
+    tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", observer: str = "", unseen: bool = True
+) -> PhysicsModel:
     """Fit the learned layer.
 
     Args:
@@ -120,6 +122,8 @@ def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", obs
         recipe: how.
         command: what to write into the model as the command that made it.
         observer: identity of the code that looked at the clips.
+        unseen: also keep what possible clips get from models fitted without their look, at the cost of a fit a look;
+            done in any case where the threshold comes from there.
 
     Raises:
         InputError: too few clips.
@@ -129,8 +133,9 @@ def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", obs
     _check(tables, recipe)
     fitted = _fit(tables, recipe)
     innocent = _innocent_scores(tables, fitted)
-    for score, scores in _unseen_scores(tables, recipe).items():
-        innocent[score][UNSEEN] = scores
+    if unseen or recipe.threshold == UNSEEN:
+        for score, scores in _unseen_scores(tables, recipe).items():
+            innocent[score][UNSEEN] = scores
     return PhysicsModel(
         events=fitted.events,
         clips=fitted.clips,
