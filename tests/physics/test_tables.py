@@ -13,7 +13,7 @@ from vidbench.errors import ClipError, InputError
 from vidbench.video import encode_h264
 from vidbench_metrics.physics.event import Event
 from vidbench_suites.physics.baselines import BASELINES, all_baselines, baselines, spike
-from vidbench_suites.physics.tables import Observer, Truth, gather, read_seen, read_truth, write_seen
+from vidbench_suites.physics.tables import Observer, Truth, gather, read_seen, read_truth, source_hash, write_seen
 
 LINE = {
     "clip": "lit/0001-vanish-impossible.npy",
@@ -218,6 +218,26 @@ def test_baselines_see_a_jump_and_are_remembered(tmp_path, moving_square):
     assert baselines(clips["calm.mp4"], tmp_path / "cache") == found["calm.mp4"]
     kept.write_text("{")
     assert all_baselines(clips, tmp_path / "cache") == found
+
+
+def test_the_hash_covers_all_that_a_module_is_made_of_and_no_more(tmp_path, monkeypatch):
+    package = tmp_path / "madeup"
+    package.mkdir()
+    sources = {
+        "__init__": "",
+        "events": "from madeup.tracks import a\nimport json",
+        "tracks": "from madeup.deep import b\nfrom madeup.events import c",
+        "deep": "b = 1",
+        "model": "from madeup.events import c",
+    }
+    for name, text in sources.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = source_hash("madeup.events")
+    (package / "model.py").write_text("other = 1")
+    assert source_hash("madeup.events") == first
+    (package / "deep.py").write_text("b = 2")
+    assert source_hash("madeup.events") != first
 
 
 def test_frame_difference_spike_by_hand():

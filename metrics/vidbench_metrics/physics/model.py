@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.errors import InputError
-from vidbench_metrics.physics.event import GROUPS, Event, group_of
+from vidbench_metrics.physics.event import GROUPS, Event
 from vidbench_metrics.physics.trees import Trees
 
 FORMAT = "vidbench-physics-model"
@@ -233,9 +233,6 @@ class Judgement:
     """Log-odds of a violation by check group, for those that can."""
     events: Floats
     """(N,) calibrated probability of each event, in the order given."""
-    reported: NDArray[np.bool_]
-    """(N,) the events worth a finding. None where the clip is no alarm, so that one threshold rules how many good clips
-    have findings; else those of judging groups that are more likely than not, or the likeliest alone."""
 
 
 @dataclass(frozen=True)
@@ -409,7 +406,6 @@ class PhysicsModel:
         value = None if basis is None else self._clip_log_odds(events, log_odds, context, basis)
         suspicion = None if basis is None or value is None else value - self.threshold(basis)
         alarm = None if suspicion is None else suspicion > (calibration.threshold if calibration else 0.0)
-        able_events = np.array([group_of(event.type) in able for event in events], bool)
         return Judgement(
             basis=basis,
             log_odds=value,
@@ -420,7 +416,6 @@ class PhysicsModel:
             not_judged={group: reason for group, reason in reasons.items() if reason is not None},
             groups=groups,
             events=np.array([probability(float(v)) for v in log_odds], np.float64),
-            reported=_reported(log_odds, able_events) if alarm else np.zeros(len(events), bool),
         )
 
     def to_bytes(self) -> bytes:
@@ -581,14 +576,6 @@ def shipped() -> PhysicsModel:
         InputError: it is missing or damaged.
     """
     return PhysicsModel.load(SHIPPED)
-
-
-def _reported(log_odds: Floats, able: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N,) the events that are more likely a violation than not, or the first of the likeliest where none is."""
-    likely = able & (log_odds > 0)
-    if able.any() and not likely.any():
-        likely[int(np.argmax(np.where(able, log_odds, -math.inf)))] = True
-    return likely
 
 
 def by_type(events: Sequence[Event], log_odds: Iterable[float]) -> dict[str, Floats]:

@@ -48,8 +48,27 @@ HASH_DIGITS = 12
 """Of a training clip's content hash, kept in the model so that scoring can tell whether it was trained on a clip."""
 
 THRESHOLDS = (POOLED, "worst", UNSEEN)
-TRACKER_PREFIXES = ("track", "tracks", "tracker", "blob", "blobs", "object", "objects", "foreground", "detection")
-"""Context numbers whose names begin so (up to a `_` or `.`) say nothing about whole-frame checks."""
+TRACKER_WORDS = frozenset(
+    {
+        *(
+            "track",
+            "tracks",
+            "tracker",
+            "blob",
+            "blobs",
+            "object",
+            "objects",
+            "foreground",
+            "share",
+            "merged",
+            "ghosts",
+        ),
+        *("length", "longest", "short", "size", "largest", "inner", "contrast", "outline", "area", "unexplained"),
+        *("share", "ghosts"),
+    }
+)
+"""Context numbers whose names begin with one of these words (up to a `_` or `.`) tell how well objects can be followed,
+and nothing about the checks of the whole frame."""
 
 
 @dataclass(frozen=True)
@@ -411,7 +430,7 @@ def _logistic(empty: ClipModel, x: Floats, wrong: NDArray[np.bool_], weight: Flo
 def _concerning(group: str, names: Sequence[str]) -> list[str]:
     """Context numbers that say something about a check group."""
     if group == "whole_frame":
-        return [name for name in names if name.replace(".", "_").split("_")[0] not in TRACKER_PREFIXES]
+        return [name for name in names if name.replace(".", "_").split("_")[0] not in TRACKER_WORDS]
     return list(names)
 
 
