@@ -12,6 +12,7 @@ import pytest
 from vidbench_metrics.physics.event import Event
 from vidbench_suites.physics.tables import ClipTable, Truth
 
+Corners = tuple[float, float, float, float]
 KINDS = {"track_end": "vanish", "break": "velocity_jump", "frozen_run": "freeze"}
 
 
@@ -27,7 +28,7 @@ def _one_thread():
         yield
 
 
-def _event(rng: np.random.Generator, kind: str, start: int, box: tuple[float, ...] | None, useful: float) -> Event:
+def _event(rng: np.random.Generator, kind: str, start: int, box: Corners | None, useful: float) -> Event:
     features = {"useful": useful, "noise": rng.normal(), "sometimes": rng.normal() if rng.random() < 0.5 else np.nan}
     boxes = () if box is None else tuple((t, *box) for t in range(start, start + 3))
     return Event(kind, start, start + 2, boxes, features, KINDS[kind])

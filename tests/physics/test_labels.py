@@ -10,6 +10,7 @@ from vidbench_metrics.physics.event import EVENT_TYPES, GROUPS, Event
 from vidbench_suites.physics.labels import LEFT_OUT, labels, tolerance_frames
 from vidbench_suites.physics.tables import ClipTable, Truth
 
+Corners = tuple[float, float, float, float]
 BOX = (100.0, 100.0, 120.0, 140.0)
 
 
@@ -18,7 +19,13 @@ def _truth(kind: str = "vanish", *, start: int = 30, end: int = 32, fps: float =
     return Truth("lit", "lit/1", False, kind, fps=fps, start=start, end=end, boxes=boxes)
 
 
-def _event(name: str = "track_end", start: int = 30, end: int = 31, box: tuple[float, ...] | None = BOX, kind="vanish"):
+def _event(
+    name: str = "track_end",
+    start: int = 30,
+    end: int = 31,
+    box: Corners | None = BOX,
+    kind="vanish",
+):
     return Event(name, start, end, () if box is None else ((start, *box),), {}, kind)
 
 

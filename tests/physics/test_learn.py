@@ -139,6 +139,24 @@ def test_the_gate_of_frames_does_not_look_at_the_tracker(model):
     assert model.judged("whole_frame", odd) is None
 
 
+def test_numbers_of_the_gate_and_of_the_clip_score_can_be_chosen(world):
+    """In this world the violation shows in a context number too."""
+    tables = [
+        dataclasses.replace(t, context={**t.context, "flicker_step": 0.0 if t.truth.possible else 5.0, "odd": math.nan})
+        for t in world(0, 60, signal=0.0)
+    ]
+    recipe = dataclasses.replace(
+        RECIPE, clip_numbers=("flicker_step", "track_count"), gate_numbers=(("object", ("picture_noise",)),)
+    )
+    found = train(tables, recipe)
+    assert found.clips["overall"].numbers == ("flicker_step", "track_count")
+    assert found.clips["whole_frame"].numbers == ("flicker_step",)
+    assert found.gates["object"].names == ("picture_noise",)
+    assert "odd" not in found.gates["whole_frame"].names  # never known
+    by = _by(figures(score_tables([(t, found) for t in tables])))
+    assert by["overall", "all", "auroc"].value > 0.99
+
+
 def test_strange_clips_are_not_judged_and_never_counted_as_found(world, model):
     fresh = [dataclasses.replace(t, context={"camera_step": 99.0, "picture_noise": 99.0}) for t in world(7, 30)]
     rows = score_tables([(table, model) for table in fresh])
@@ -260,7 +278,8 @@ def test_auroc_matches_sklearn_with_ties():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
-    wrong, innocent = rng.integers(0, 9, 80) + 1.0, rng.integers(0, 9, 120) + 0.0
+    wrong = rng.integers(1, 10, 80).astype(np.float64)
+    innocent = rng.integers(0, 9, 120).astype(np.float64)
     wrong[:5] = -math.inf
     expected = roc_auc_score([1] * 80 + [0] * 120, np.nan_to_num(np.r_[wrong, innocent], neginf=-99.0))
     assert auroc(wrong, innocent) == pytest.approx(expected, abs=1e-12)

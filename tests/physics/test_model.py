@@ -120,7 +120,7 @@ def test_a_group_that_cannot_judge_has_no_say():
     assert only_frames.log_odds == pytest.approx(model.clip_log_odds([FREEZE], strange, "whole_frame"))
     assert set(only_frames.not_judged) == {"object"}
     nothing = model.judge([BAD_END], {**strange, "noise": -4.0})
-    assert nothing.basis is nothing.plausible is nothing.alarm is nothing.suspicion is None
+    assert [nothing.basis, nothing.plausible, nothing.alarm, nothing.suspicion] == [None] * 4
     assert set(nothing.not_judged) == {"object", "whole_frame"}
 
 

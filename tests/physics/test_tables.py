@@ -13,7 +13,7 @@ from vidbench.errors import ClipError, InputError
 from vidbench.video import encode_h264
 from vidbench_metrics.physics.event import Event
 from vidbench_suites.physics.baselines import BASELINES, all_baselines, baselines, spike
-from vidbench_suites.physics.tables import Observer, Truth, gather, read_seen, read_truth, write_seen
+from vidbench_suites.physics.tables import Observer, Truth, gather, read_seen, read_truth, source_hash, write_seen
 
 LINE = {
     "clip": "lit/0001-vanish-impossible.npy",
@@ -112,7 +112,9 @@ def test_a_half_written_memory_is_none(tmp_path):
     path = tmp_path / "a" / "b.jsonl"
     event = Event("cut", 1, 2, (), {"x": math.nan}, "jump_cut")
     write_seen(path, ([event, event], {}))
-    assert len(read_seen(path)[0]) == 2
+    whole = read_seen(path)
+    assert whole is not None
+    assert len(whole[0]) == 2
     path.write_text(path.read_text().splitlines()[0])
     assert read_seen(path) is None
 
@@ -216,6 +218,26 @@ def test_baselines_see_a_jump_and_are_remembered(tmp_path, moving_square):
     assert baselines(clips["calm.mp4"], tmp_path / "cache") == found["calm.mp4"]
     kept.write_text("{")
     assert all_baselines(clips, tmp_path / "cache") == found
+
+
+def test_the_hash_covers_all_that_a_module_is_made_of_and_no_more(tmp_path, monkeypatch):
+    package = tmp_path / "madeup"
+    package.mkdir()
+    sources = {
+        "__init__": "",
+        "events": "from madeup.tracks import a\nimport json",
+        "tracks": "from madeup.deep import b\nfrom madeup.events import c",
+        "deep": "b = 1",
+        "model": "from madeup.events import c",
+    }
+    for name, text in sources.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = source_hash("madeup.events")
+    (package / "model.py").write_text("other = 1")
+    assert source_hash("madeup.events") == first
+    (package / "deep.py").write_text("b = 2")
+    assert source_hash("madeup.events") != first
 
 
 def test_frame_difference_spike_by_hand():

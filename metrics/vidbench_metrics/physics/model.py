@@ -405,12 +405,13 @@ class PhysicsModel:
         basis = "overall" if len(able) == len(GROUPS) else able[0] if able else None
         value = None if basis is None else self._clip_log_odds(events, log_odds, context, basis)
         suspicion = None if basis is None or value is None else value - self.threshold(basis)
+        alarm = None if suspicion is None else suspicion > (calibration.threshold if calibration else 0.0)
         return Judgement(
             basis=basis,
             log_odds=value,
             plausible=None if value is None else probability(-value),
             suspicion=suspicion,
-            alarm=None if suspicion is None else suspicion > (calibration.threshold if calibration else 0.0),
+            alarm=alarm,
             p_value=None if basis is None or value is None else self.p_value(value, basis),
             not_judged={group: reason for group, reason in reasons.items() if reason is not None},
             groups=groups,

@@ -48,8 +48,27 @@ HASH_DIGITS = 12
 """Of a training clip's content hash, kept in the model so that scoring can tell whether it was trained on a clip."""
 
 THRESHOLDS = (POOLED, "worst", UNSEEN)
-TRACKER_PREFIXES = ("track", "tracks", "tracker", "blob", "blobs", "object", "objects", "foreground", "detection")
-"""Context numbers whose names begin so (up to a `_` or `.`) say nothing about whole-frame checks."""
+TRACKER_WORDS = frozenset(
+    {
+        *(
+            "track",
+            "tracks",
+            "tracker",
+            "blob",
+            "blobs",
+            "object",
+            "objects",
+            "foreground",
+            "share",
+            "merged",
+            "ghosts",
+        ),
+        *("length", "longest", "short", "size", "largest", "inner", "contrast", "outline", "area", "unexplained"),
+        *("share", "ghosts"),
+    }
+)
+"""Context numbers whose names begin with one of these words (up to a `_` or `.`) tell how well objects can be followed,
+and nothing about the checks of the whole frame."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +93,8 @@ class Recipe:
     threshold: str = POOLED
     """Innocent scores that the threshold comes from: `pooled` over all domains, `worst` domain, or `unseen`: each look
     scored by a model that was fitted without it."""
-    innocent_weight: float = 1.0
-    """How much a real clip counts beside a rendered one."""
+    innocent_weight: int = 1
+    """How many times a real clip counts beside a rendered one."""
     clip_numbers: tuple[str, ...] = ()
     """Context numbers that the clip score looks at."""
     gate_numbers: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -112,7 +131,9 @@ class _Rows:
     """Its place among that table's events."""
 
 
-def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", observer: str = "") -> PhysicsModel:
+def train(
+    tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", observer: str = "", unseen: bool = True
+) -> PhysicsModel:
     """Fit the learned layer.
 
     Args:
@@ -120,6 +141,8 @@ def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", obs
         recipe: how.
         command: what to write into the model as the command that made it.
         observer: identity of the code that looked at the clips.
+        unseen: also keep what possible clips get from models fitted without their look, at the cost of a fit a look;
+            done in any case where the threshold comes from there.
 
     Raises:
         InputError: too few clips.
@@ -129,8 +152,9 @@ def train(tables: Sequence[ClipTable], recipe: Recipe, *, command: str = "", obs
     _check(tables, recipe)
     fitted = _fit(tables, recipe)
     innocent = _innocent_scores(tables, fitted)
-    for score, scores in _unseen_scores(tables, recipe).items():
-        innocent[score][UNSEEN] = scores
+    if unseen or recipe.threshold == UNSEEN:
+        for score, scores in _unseen_scores(tables, recipe).items():
+            innocent[score][UNSEEN] = scores
     return PhysicsModel(
         events=fitted.events,
         clips=fitted.clips,
@@ -176,18 +200,21 @@ def deal(tables: Sequence[ClipTable], folds: int, seed: int) -> NDArray[np.int64
 
 
 def _fit(tables: Sequence[ClipTable], recipe: Recipe) -> _Fitted:
+    with _one_thread():
+        return _fit_all(tables, recipe)
+
+
+def _fit_all(tables: Sequence[ClipTable], recipe: Recipe) -> _Fitted:
     fold = deal(tables, recipe.folds, recipe.seed)
-    weight = np.array([recipe.innocent_weight if table.truth.look == REAL else 1.0 for table in tables])
+    weight = np.array([recipe.innocent_weight if table.truth.look == REAL else 1 for table in tables], np.float64)
     truth = [labels(table) for table in tables]
     log_odds = [np.full(len(table.events), -LARGEST_LOG_ODDS) for table in tables]
     events: dict[str, EventModel] = {}
-    with _one_thread():
-        for name in sorted({event.type for table in tables for event in table.events}):
-            rows = _rows(tables, truth, name)
-            model, held_out = _fit_type(rows, fold, weight, recipe)
-            events[name] = model
-            for value, clip, place in zip(held_out, rows.clip, rows.place, strict=True):
-                log_odds[clip][place] = value
+    for name in sorted({event.type for table in tables for event in table.events}):
+        rows = _rows(tables, truth, name)
+        events[name], held_out = _fit_type(rows, fold, weight, recipe)
+        for value, clip, place in zip(held_out, rows.clip, rows.place, strict=True):
+            log_odds[clip][place] = value
     gates = {group: _gate(tables, _gate_numbers(tables, group, recipe)) for group in GROUPS}
     grouped = [by_type(table.events, values) for table, values in zip(tables, log_odds, strict=True)]
     clips: dict[str, ClipModel] = {}
@@ -264,7 +291,9 @@ def _fit_trees(x: Floats, y: NDArray[np.int64], weight: Floats, recipe: Recipe) 
         early_stopping=False,
         random_state=recipe.seed,
     )
-    return Trees.from_sklearn(classifier.fit(x, y, sample_weight=weight))
+    # Rows that count twice are put in twice: with weights, scikit-learn's binning takes a hundred times as long.
+    times = weight.astype(np.int64)
+    return Trees.from_sklearn(classifier.fit(np.repeat(x, times, axis=0), np.repeat(y, times)))
 
 
 def _classifier() -> Any:
@@ -401,7 +430,7 @@ def _logistic(empty: ClipModel, x: Floats, wrong: NDArray[np.bool_], weight: Flo
 def _concerning(group: str, names: Sequence[str]) -> list[str]:
     """Context numbers that say something about a check group."""
     if group == "whole_frame":
-        return [name for name in names if name.replace(".", "_").split("_")[0] not in TRACKER_PREFIXES]
+        return [name for name in names if name.replace(".", "_").split("_")[0] not in TRACKER_WORDS]
     return list(names)
 
 

@@ -127,7 +127,7 @@ def leave_out(
     if look not in looks:
         raise InputError(f"no look is called '{look}'; there are: {', '.join(looks)}")
     rest = [table for table in tables if table.truth.look != look and (without is None or table.truth.kind != without)]
-    model = train(rest, recipe)
+    model = train(rest, recipe, unseen=False)
     return [(table, model) for table in tables if table.truth.look == look]
 
 
@@ -143,7 +143,7 @@ def out_of_fold(
             for table, where in zip(tables, fold, strict=True)
             if where != k and (without is None or table.truth.kind != without)
         ]
-        models[k] = train(rest, recipe)
+        models[k] = train(rest, recipe, unseen=False)
     return [(table, models[int(where)]) for table, where in zip(tables, fold, strict=True)]
 
 

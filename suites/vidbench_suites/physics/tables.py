@@ -6,9 +6,11 @@ under the hash of its content and of the code that looked.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import re
@@ -26,6 +28,8 @@ from vidbench.files import json_line, write_atomic
 from vidbench.run.cache import default_folder
 from vidbench_metrics.physics.event import Event
 
+EVENTS = "vidbench_metrics.physics.events"
+"""The module that looks at a clip."""
 TRUTH = "truth.jsonl"
 REAL = "real"
 """The domain of clips without truth: real footage, in which nothing is wrong."""
@@ -98,33 +102,48 @@ class Gathered:
 def default_observer() -> Observer:
     """The events of `vidbench_metrics.physics.events`.
 
-    That module gives `observe_clip(path) -> (events, context)` and may give `GATE_NUMBERS` and `CLIP_NUMBERS`, the
-    fields of `Observer`. Its identity is the hash of the source files that look at a clip.
+    That module gives `observe(clip)`, whose result has `events` and `context`, and may give `GATE_NUMBERS` and
+    `CLIP_NUMBERS`, the fields of `Observer`. Its identity is the hash of all source that it is made of.
 
     Raises:
         InputError: this vidbench has no such module.
     """
     try:
-        module = importlib.import_module("vidbench_metrics.physics.events")
+        module = importlib.import_module(EVENTS)
     except ModuleNotFoundError as error:
         raise InputError(f"the plausibility checks are not installed ({error}); install vidbench again") from error
-    physics = Path(str(module.__file__)).parent
-    sources = [p for p in physics.glob("*.py") if p.name not in ("model.py", "trees.py")]
-    sources += (physics.parent / "extractors").glob("motion*.py")
-    digest = hashlib.sha256()
-    for source in sorted(sources):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return Observer(
         _observe,
-        digest.hexdigest(),
+        source_hash(EVENTS),
         gate_numbers=getattr(module, "GATE_NUMBERS", {}),
         clip_numbers=tuple(getattr(module, "CLIP_NUMBERS", ())),
     )
 
 
 def _observe(clip: Clip) -> Seen:
-    seen: Seen = importlib.import_module("vidbench_metrics.physics.events").observe_clip(clip.path)
-    return seen
+    seen = importlib.import_module(EVENTS).observe(clip)
+    return seen.events, seen.context
+
+
+def source_hash(module: str) -> str:
+    """SHA-256 of a module's source and of what it imports, directly or not, from its own package."""
+    package = module.split(".", maxsplit=1)[0]
+    sources: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in sources:
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        sources[name] = Path(spec.origin).read_bytes()
+        imports = [node.module for node in ast.walk(ast.parse(sources[name])) if isinstance(node, ast.ImportFrom)]
+        waiting += [found for found in imports if found and found.split(".")[0] == package]
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
+    return digest.hexdigest()
 
 
 def gather(
