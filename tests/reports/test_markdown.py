@@ -68,7 +68,7 @@ def test_what_has_no_value_says_why(run: Run) -> None:
 
 def test_left_out_failed_and_skipped_files_are_named(run: Run) -> None:
     text = markdown.render(run)
-    left, failed, skipped = _tables(text)[2:]
+    _, left, failed, skipped = _tables(text)[2:]  # the first are the findings
     assert _shown(left[1][1]) == "needs each clip's true clip: add a 'reference' column to metadata.csv"
     assert {_shown(row[0]) for row in failed[1:]} == {
         "cogvideo/<script>alert(3)</script>.mp4",

@@ -89,6 +89,12 @@ def draw_path(picture: Picture, points: Sequence[tuple[float, float]], colour: C
         cv2.polylines(picture, line, False, ink, thickness, cv2.LINE_AA, 4)
 
 
+def uncover(picture: Picture, original: Picture, box: Box) -> None:
+    """Give the inside of `box` back its pixels of before anything was drawn."""
+    left, top, right, bottom = (max(0, round(min(edge, 1e6))) for edge in box)
+    picture[top:bottom, left:right] = original[top:bottom, left:right]
+
+
 def path_of(boxes: Sequence[tuple[int, Box]]) -> list[tuple[float, float]]:
     """The centres of `boxes` (frame, box) in order of time; none where a frame has several, for whose is whose then?"""
     frames = [frame for frame, _ in boxes]

@@ -28,6 +28,7 @@ from vidbench.run.draw import (
     draw_words,
     fitted,
     path_of,
+    uncover,
     words_width,
 )
 from vidbench.run.feed import told
@@ -179,9 +180,9 @@ def picture_of(
         inside = name not in ("before", "after")
         if inside:
             draw_path(still, path, INK)
-        for at, box in boxes:
-            if at == frame:
-                draw_box(still, box, MARKS[0])
+        for box in (box for at, box in boxes if at == frame):
+            uncover(still, stills[frame], box)  # the path must not hide what the box is about
+            draw_box(still, box, MARKS[0])
         left = _GAP + place * (column + _GAP)
         middle = left + (column - width) // 2
         strip[:height, middle : middle + width] = still
