@@ -196,9 +196,7 @@ def render(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
     return "".join(pieces(run, media_budget, evidence_budget))
 
 
-def pieces(
-    run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET
-) -> Iterator[str]:
+def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> Iterator[str]:
     """The page as text, piece by piece from top to bottom."""
     models = sorted({row.model for row in run.clips if row.model is not None} | {s.model for s in run.scores})
     marks = {m: Mark((i + i // len(SHAPES)) % len(SHAPES), i % len(SHAPES)) for i, m in enumerate(models)}

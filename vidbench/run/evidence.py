@@ -204,9 +204,7 @@ def _caption(frame: int, facts: ClipFacts) -> str:
 def _jpeg(picture: Picture) -> bytes:
     import cv2
 
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise ValueError("the picture could not be encoded")
     return data.tobytes()
