@@ -96,8 +96,8 @@ class Observation:
         """Series over the frames of the clip that are worth plotting; none unless a subclass has some.
 
         Returns:
-            By a name that ends in the unit, as in `mean brightness (grey levels)`, one number per frame: (T,) for a clip
-            of T frames. NaN where there is none; what is measured from frame t to frame t+1 stands at t+1.
+            By a name that ends in the unit, as in `mean brightness (grey levels)`, one number per frame: (T,) for a
+            clip of T frames. NaN where there is none; what is measured from frame t to frame t+1 stands at t+1.
         """
         return {}
 

@@ -1,7 +1,7 @@
 """Boxes, paths and words on pictures, told apart without telling colours and seen on any ground.
 
-Everything draws into the (H, W, 3) uint8 RGB array that it is given, in that array's pixels. Marks are bright with a dark
-rim: on a dark ground one sees the mark, on a bright ground its rim.
+Everything draws into the (H, W, 3) uint8 RGB array that it is given, in that array's pixels. Marks are bright with a
+dark rim: on a dark ground one sees the mark, on a bright ground its rim.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ GROUND: Colour = (22, 25, 29)
 """Behind pictures and captions; dark as film, whichever theme the page around it has."""
 INK: Colour = (233, 236, 239)
 FAINT: Colour = (96, 104, 114)
+SOFT: Colour = (163, 172, 182)
 LINE_HEIGHT = 16
 """Pixels that a line of words takes, at the size in which words are drawn."""
 _SIZE = 0.45
@@ -65,6 +66,14 @@ def draw_box(picture: Picture, box: Box, colour: Colour) -> None:
     for outward, ink in ((2, RIM), (-1, RIM), (1, colour), (0, colour)):
         if outward >= 0 or room:
             _ring(picture, left - outward, top - outward, right + outward, bottom + outward, ink)
+
+
+def draw_thin_box(picture: Picture, box: Box, colour: Colour) -> None:
+    """A rectangle one pixel thick with a rim around it."""
+    left, top = round(box[0]), round(box[1])
+    right, bottom = max(left, round(box[2]) - 1), max(top, round(box[3]) - 1)
+    for outward, ink in ((1, RIM), (0, colour)):
+        _ring(picture, left - outward, top - outward, right + outward, bottom + outward, ink)
 
 
 def _ring(picture: Picture, left: int, top: int, right: int, bottom: int, colour: Colour) -> None:

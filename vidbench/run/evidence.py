@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vidbench.clips import Clip
-from vidbench.errors import ClipError
 from vidbench.results import FindingRow
 from vidbench.run.draw import (
     FAINT,
@@ -117,15 +116,14 @@ def draw_evidence(clip: Clip, findings: Sequence[FindingRow], facts: ClipFacts, 
     }
     troubles: list[str] = []
     for place, named in shown.items():
-        try:
-            absent = next((frame for _, frame in named if frame not in stills), None)
-            if absent is not None:
-                raise ClipError(f"frame {absent} could not be decoded again within {SECONDS:g} s")
-            pictures[place] = _jpeg(picture_of(findings[place], named, stills, facts))
-        except ClipError as error:
-            missing[place] = error.reason
-        except Exception as error:  # a stranger's boxes may hold anything
-            missing[place] = told("drawing", error)
+        absent = next((frame for _, frame in named if frame not in stills), None)
+        if absent is not None:
+            missing[place] = f"frame {absent} could not be decoded again within {SECONDS:g} s"
+        else:
+            try:
+                pictures[place] = _jpeg(picture_of(findings[place], named, stills, facts))
+            except Exception as error:  # a stranger's boxes may hold anything
+                missing[place] = told("drawing", error)
         if place in missing:
             finding = findings[place]
             troubles.append(f"no picture of the {finding.kind} at frame {finding.start}: {missing[place]}")

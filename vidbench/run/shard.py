@@ -88,6 +88,15 @@ class Outcome:
     """Pictures of findings, JPEG, by the name that the findings give them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one clip, before anything was scored."""
+
+    facts: ClipFacts
+    observations: Mapping[str, Observation]
+    """By the extractor's identity."""
+
+
 def clip_key(clip: Clip, sha256: str) -> str:
     """Hash of everything about a clip that its scores depend on: content, metadata, reference clip, actions.
 
@@ -169,8 +178,8 @@ class Evaluator:
         """Evaluate one clip; whatever is wrong with it is in the outcome, never raised."""
         return self.evaluate(clip)[0]
 
-    def evaluate(self, clip: Clip) -> tuple[Outcome, Mapping[str, Observation]]:
-        """The same, with what the extractors saw, by their identity; nothing of a clip that failed."""
+    def evaluate(self, clip: Clip) -> tuple[Outcome, Look | None]:
+        """The same, with what the extractors saw; None of a clip that failed."""
         started = time.perf_counter()
         seconds: dict[str, float] = {}
         sha256 = key = None
@@ -180,11 +189,11 @@ class Evaluator:
             seconds["hash"] = time.perf_counter() - started
             seen = self._observe(clip, sha256, seconds)
         except ClipError as error:
-            return self.failed(clip, error.reason, sha256=sha256, key=key), {}
+            return self.failed(clip, error.reason, sha256=sha256, key=key), None
         except OSError as error:
-            return self.failed(clip, f"cannot be read: {error.strerror or error}", sha256=sha256, key=key), {}
+            return self.failed(clip, f"cannot be read: {error.strerror or error}", sha256=sha256, key=key), None
         except MemoryError:
-            return self.failed(clip, "not enough memory to decode it; see --max-pixels", sha256=sha256, key=key), {}
+            return self.failed(clip, "not enough memory to decode it; see --max-pixels", sha256=sha256, key=key), None
         before = time.perf_counter()
         scores, findings = self._score(clip, seen)
         seconds["score"] = time.perf_counter() - before
@@ -226,7 +235,7 @@ class Evaluator:
             video=preview.video.tobytes() if preview is not None else None,
             evidence=evidence,
         )
-        return outcome, seen.observations
+        return outcome, Look(facts, seen.observations)
 
     def _pictured(
         self, clip: Clip, findings: Sequence[FindingRow], seen: _Seen
