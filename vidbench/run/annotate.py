@@ -45,7 +45,7 @@ TRAIL = 48
 PACE = 8.0
 """Frames a second of clips without a known rate."""
 MOST_LANES = 6
-_LABELS = 128
+_LABELS = 140
 _LANE = 20
 
 
@@ -110,7 +110,7 @@ def _draw_tracks(picture: Picture, tracks: Sequence[Track], number: int, facts: 
             continue
         since = int(np.searchsorted(track.frames, number - TRAIL))
         boxes = [_scaled(box, picture, facts) for box in track.boxes[since : place + 1]]
-        colour = MARKS[int(track.object) % len(MARKS)]
+        colour = MARKS[(int(track.object) + 3) % len(MARKS)]  # findings take the first colours
         draw_path(picture, [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes], colour)
         draw_thin_box(picture, boxes[-1], colour)
         draw_label(picture, f"#{track.object}", boxes[-1][0], boxes[-1][3] + 2, colour)
@@ -167,7 +167,8 @@ class _TimeLine:
         canvas[height + 2 : bottom, max(0, x - 2) : x + 3] = 0
         canvas[height + 2 : bottom, max(0, x - 1) : x + 2] = INK
         told = f"{frame}" if self._facts.fps is None else f"{frame}  {self._facts.times[frame]:.2f} s"
-        draw_words(canvas, told, 8, bottom + 3)
+        worded = f"frame {told}"
+        draw_words(canvas, worded if words_width(worded) <= _LABELS - 10 else told, 8, bottom + 3)
         return canvas
 
     def _x(self, frame: float, width: int) -> float:

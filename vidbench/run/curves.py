@@ -28,7 +28,7 @@ MOST_POINTS = 2000
 """Longer curves are drawn by the smallest and the largest value of each stretch: more would not be told apart."""
 MOST_LANES = 8
 """Kinds of findings with a lane of their own."""
-_WIDTH, _LEFT, _RIGHT, _TOP = 980, 118, 54, 46
+_WIDTH, _LEFT, _RIGHT, _TOP = 980, 118, 54, 66
 _PANEL, _BETWEEN, _LANE = 84, 40, 18
 
 
@@ -219,8 +219,11 @@ def _frame(y: float) -> str:
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
-    room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
-    return low - room, high + room
+    if low == high == 0:
+        return 0.0, 1.0
+    room = (high - low) * 0.06 or abs(high) * 0.05
+    # What cannot be negative is not given an axis that says it could.
+    return max(0.0, low - room) if low >= 0 else low - room, high + room
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
