@@ -45,6 +45,8 @@ TRAIL = 48
 PACE = 8.0
 """Frames a second of clips without a known rate."""
 MOST_LANES = 6
+THICK = 4
+"""Pixels of a finding's line: H.264 keeps colour at half the size, and thinner lines lose theirs."""
 _LABELS = 140
 _LANE = 20
 
@@ -127,10 +129,10 @@ def _draw_findings(
         here = [entry["box"] for entry in finding.boxes if entry["frame"] == number]
         for box in here:
             scaled = _scaled(box, picture, facts)
-            draw_box(picture, scaled, colour)
-            draw_label(picture, label, scaled[0] - 1, scaled[1] - LINE_HEIGHT - 1, colour)
+            draw_box(picture, scaled, colour, THICK)
+            draw_label(picture, label, scaled[0] - THICK + 1, scaled[1] - LINE_HEIGHT - THICK + 1, colour)
         if not finding.boxes:
-            draw_box(picture, (1, 1, width - 1, height - 1), colour)
+            draw_box(picture, (THICK, THICK, width - THICK, height - THICK), colour, THICK)
         if not here:
             draw_label(picture, label, 6, 6 + listed * (LINE_HEIGHT + 2), colour)
             listed += 1

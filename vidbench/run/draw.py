@@ -54,16 +54,15 @@ def fitted(frame: Picture, *, height: int, width: int) -> Picture:
     return np.ascontiguousarray(frame.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def draw_box(picture: Picture, box: Box, colour: Colour) -> None:
-    """A rectangle two pixels thick around `box`, with a rim on either side.
+def draw_box(picture: Picture, box: Box, colour: Colour, thickness: int = 2) -> None:
+    """A rectangle around `box`, its innermost line on the box's outermost pixels, with a rim on either side.
 
     What lies outside the picture is drawn at its edge, so that a box is seen wherever it is.
     """
     left, top = round(box[0]), round(box[1])
     right, bottom = max(left, round(box[2]) - 1), max(top, round(box[3]) - 1)
-    # The inner line of the two covers the outermost pixels of the box; the rim inside is left out of a tiny one.
-    room = min(right - left, bottom - top) > 3
-    for outward, ink in ((2, RIM), (-1, RIM), (1, colour), (0, colour)):
+    room = min(right - left, bottom - top) > 3  # a tiny box has none for a rim inside
+    for outward, ink in ((thickness, RIM), (-1, RIM), *((line, colour) for line in range(thickness))):
         if outward >= 0 or room:
             _ring(picture, left - outward, top - outward, right + outward, bottom + outward, ink)
 
