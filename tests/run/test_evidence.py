@@ -308,8 +308,9 @@ def test_a_run_keeps_a_picture_of_every_finding(small_folder: Path, tmp_path: Pa
 
 def test_runs_repeat_byte_for_byte_over_processes_and_from_the_cache(small_folder: Path, tmp_path: Path, plugin):
     plugin(TWO)
-    for name, options in {"one": {"cache": False}, "two": {"jobs": 2}, "cached": {}}.items():
-        run(small_folder, tmp_path / name, **options)
+    run(small_folder, tmp_path / "one", cache=False)
+    run(small_folder, tmp_path / "two", jobs=2)
+    run(small_folder, tmp_path / "cached")
     one, two, cached = (
         {path.name: path.read_bytes() for path in (tmp_path / name / "evidence").iterdir()}
         for name in ("one", "two", "cached")

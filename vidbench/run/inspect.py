@@ -105,6 +105,8 @@ def inspect_clip(
     outcome, look = evaluator.evaluate(clip)
     if look is None:
         raise ClipError(outcome.row.reason or "it cannot be read", path)
+    if evaluator.cache is not None:
+        evaluator.cache.prune()
     panels, tracks, troubles = _shown(look, {identity: e.name for identity, e in evaluator.extractors.items()})
     inspection = Inspection(
         clip=clip,
