@@ -79,14 +79,14 @@ def annotated(
 ) -> Generator[Picture, None, None]:
     """The frames of the annotated clip, (H, W, 3) uint8 RGB, one by one."""
     line = _TimeLine(findings, facts)
-    waiting = sorted(findings, key=lambda finding: finding.start, reverse=True)
+    waiting = sorted(findings, key=lambda finding: min(finding.start, finding.end), reverse=True)
     active: list[FindingRow] = []
     with ClipReader(clip, limits) as reader:
         for frames in reader:
             for number, pixels in enumerate(frames.pixels, start=frames.start):
-                while waiting and waiting[-1].start <= number:
+                while waiting and min(waiting[-1].start, waiting[-1].end) <= number:
                     active.append(waiting.pop())
-                active = [finding for finding in active if finding.end >= number]
+                active = [finding for finding in active if max(finding.start, finding.end) >= number]
                 picture = _shown(pixels)
                 _draw_tracks(picture, tracks, number, facts)
                 _draw_findings(picture, active, number, line.colours, facts)

@@ -97,8 +97,8 @@ def render(title: str, panels: Sequence[Panel], findings: Sequence[FindingRow], 
     if not panels:
         body.append(_text(_LEFT, y + 10, "The extractors of these metrics offer no curves.", "soft"))
         y += 30
-    body += _time_axis(y - _BETWEEN + 8, facts)
-    height = y + 16
+    body += _time_axis(y - _BETWEEN + 14, facts)
+    height = y + 22
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
         f'role="img" aria-label="{_escaped(title)}">'
