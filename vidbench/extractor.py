@@ -69,13 +69,41 @@ class Requires:
         return f"{', '.join(absent)} not installed: {remedy}"
 
 
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One object that an extractor followed, for people to look at: see `Observation.tracks`."""
+
+    object: int
+    """Tells the objects of a clip apart; the same object may have several tracks."""
+    frames: NDArray[np.int64]
+    """(n,) numbers of the frames in which it was seen, rising; a gap is where it was not."""
+    boxes: NDArray[np.float64]
+    """(n, 4) x0, y0, x1, y1 in pixels of the clip, x1 and y1 exclusive."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What one extractor keeps of one clip.
 
     Subclasses are frozen dataclasses whose fields are numpy arrays, or int, float, bool, str and None, so that they can
     be stored without pickle (see `vidbench.run.cache`). Values are finite or NaN, never objects.
+
+    Two optional methods show an observation to people (`vidbench inspect`); no metric reads them, and they are computed
+    from the fields alone, since what is stored is the fields.
     """
+
+    def curves(self) -> Mapping[str, NDArray[Any]]:
+        """Series over the frames of the clip that are worth plotting; none unless a subclass has some.
+
+        Returns:
+            By a name that ends in the unit, as in `mean brightness (grey levels)`, one number per frame: (T,) for a
+            clip of T frames. NaN where there is none; what is measured from frame t to frame t+1 stands at t+1.
+        """
+        return {}
+
+    def tracks(self) -> tuple[Track, ...]:
+        """The objects that were followed, in pixels of the clip; none unless a subclass follows any."""
+        return ()
 
     @classmethod
     def from_parts(cls, arrays: Mapping[str, NDArray[Any]], scalars: Mapping[str, Any]) -> Self:
@@ -110,6 +138,31 @@ class Observation:
                     "observations hold arrays, numbers, strings and None"
                 )
         return arrays, scalars
+
+
+def curve_fault(values: object, frames: int) -> str | None:
+    """Why `values` cannot be a curve of a clip of so many frames; None if they can."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        return "is no array of numbers"
+    if values.shape != (frames,):
+        return f"has the shape {values.shape}, not ({frames},)"
+    return None
+
+
+def track_fault(track: object, frames: int) -> str | None:
+    """Why `track` cannot be one of a clip of so many frames; None if it can."""
+    if not isinstance(track, Track):
+        return f"is a {type(track).__name__}, not a Track"
+    numbers, boxes = np.asarray(track.frames), np.asarray(track.boxes)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or boxes.shape != (len(numbers), 4):
+        return f"has frames of shape {numbers.shape} {numbers.dtype} and boxes of shape {boxes.shape}"
+    if len(numbers) and (
+        numbers[0] < 0 or numbers[-1] >= frames or bool((np.diff(numbers.astype(np.int64)) <= 0).any())
+    ):
+        return f"has frames that do not rise within 0 to {frames - 1}"
+    if boxes.dtype.kind not in "iuf" or not bool(np.isfinite(boxes).all()):
+        return "has boxes that are not finite"
+    return None
 
 
 class Session(ABC):

@@ -57,6 +57,12 @@ class FindingBox:
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1 in pixels of the clip, x1 and y1 exclusive."""
 
+    def __post_init__(self) -> None:
+        # Boxes are cut out of numpy's arrays, whose numbers are no JSON.
+        object.__setattr__(self, "frame", operator.index(self.frame))
+        x0, y0, x1, y1 = (float(edge) for edge in self.box)
+        object.__setattr__(self, "box", (x0, y0, x1, y1))
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

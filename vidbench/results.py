@@ -84,6 +84,8 @@ class ClipRow:
     """How many frames the preview shows, from the first; the clip may have more."""
     strip_frames: tuple[int, ...] = ()
     """Which frames the filmstrip shows, from left to right."""
+    findings: int | None = None
+    """How many rows of `findings.jsonl` are this clip's; None in runs of older versions."""
     key: str | None = None
     """Hash of the clip's content, metadata and reference clip: a resumed run keeps the row while it is the same."""
 
@@ -121,6 +123,12 @@ class FindingRow:
     limitation: str = ""
     boxes: tuple[Mapping[str, Any], ...] = ()
     """`{"frame": n, "box": [x0, y0, x1, y1]}` in pixels; empty where the whole frame is meant."""
+    evidence: str | None = None
+    """A picture of it: the name of a JPEG file relative to the run folder, `evidence/<stem>-<n>.jpg`."""
+    evidence_frames: tuple[int, ...] = ()
+    """Which frames the picture shows, from left to right."""
+    no_evidence: str | None = None
+    """Why there is no picture; None where there is one, or where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +270,18 @@ def _frame(kind: type[Any], rows: tuple[Any, ...]) -> pd.DataFrame:
 
 R = TypeVar("R")
 
-_TUPLES = frozenset({"value_range", "extractors", "warnings", "strip_frames", "boxes", "models", "plugin_failures"})
+_TUPLES = frozenset(
+    {
+        "value_range",
+        "extractors",
+        "warnings",
+        "strip_frames",
+        "boxes",
+        "evidence_frames",
+        "models",
+        "plugin_failures",
+    }
+)
 
 
 def to_json(row: Any) -> dict[str, Any]:

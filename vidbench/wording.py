@@ -1,13 +1,17 @@
-"""What the terminal and the reports say alike, without markup: numbers, ranks, coverage and the verdict."""
+"""What the terminal and the reports say alike: numbers, ranks, coverage, findings and the verdict."""
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from vidbench.results import MetricFacts, ModelScore, OverallRank, Run, Summary
+from vidbench.results import FindingRow, MetricFacts, ModelScore, OverallRank, Run, Summary
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~])")
+_LIST_ITEM = re.compile(r"^(\s*)(\d*)([.)](?=\s|$)|[-+](?=[-\s]|$))")
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -44,9 +48,34 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def most_confident(findings: Iterable[FindingRow]) -> list[FindingRow]:
+    """Findings in the order in which a person should look at them: the most confident first, then the earliest.
+
+    One without a confidence comes after all that have one.
+    """
+    return sorted(
+        findings, key=lambda f: (-f.confidence if f.confidence is not None else 1.0, f.model, f.clip, f.start, f.metric)
+    )
+
+
+def span(finding: FindingRow) -> str:
+    """`frames 3 to 7, 0.10 s to 0.23 s`; without the seconds where the frame rate is unknown."""
+    one = finding.start == finding.end
+    frames = f"frame {finding.start}" if one else f"frames {finding.start} to {finding.end}"
+    if finding.start_time is None or finding.end_time is None:
+        return frames
+    return f"{frames}, {finding.start_time:.2f} s" + ("" if one else f" to {finding.end_time:.2f} s")
+
+
 def plain(text: str) -> str:
     """A name from outside with its control characters made visible: it stays on one line and reads as it is."""
     return "".join(c.encode("unicode_escape").decode() if _hides(c) else c for c in text)
+
+
+def in_markdown(text: str) -> str:
+    """Text from outside as one line of Markdown that shows as it is, inside a table too."""
+    inline = _MARKDOWN.sub(r"\\\1", html.escape(plain(text), quote=False))
+    return _LIST_ITEM.sub(r"\1\2\\\3", inline)
 
 
 def _hides(character: str) -> bool:

@@ -29,6 +29,8 @@ from vidbench.results import ClipRow, FindingRow, MetricFacts, ModelScore, Overa
 
 MEDIA_BUDGET = 24 * 2**20
 """Bytes of pictures and videos that go into the page; the others are linked."""
+EVIDENCE_BUDGET = 3 * 2**20
+"""Bytes of pictures of findings that go into the page beside those; the others are linked."""
 PLOT_MARGIN = 4.0
 """Per cent of a plot's width that stay free at both ends, so that marks at the ends are whole."""
 SHAPES = (
@@ -44,6 +46,7 @@ LISTED_FILES = 200
 """Failed and skipped files that stand in the page's plain part; the list of clips has them all."""
 
 _STEM = re.compile(r"[A-Za-z0-9_-]+")
+_EVIDENCE = re.compile(r"evidence/[A-Za-z0-9_-]+\.jpg")
 
 
 class HtmlReport(Report):
@@ -52,18 +55,22 @@ class HtmlReport(Report):
     Args:
         media_budget: bytes of filmstrips and previews (as base64) that are put into the page. Clips with most findings
             come first; those over the budget are linked to `media/` beside the page.
+        evidence_budget: bytes of pictures of findings that are put into the page, the most confident ones first; those
+            over the budget are linked to `evidence/` beside the page.
     """
 
     name: ClassVar[str] = "html"
     file_name: ClassVar[str] = "report.html"
     summary: ClassVar[str] = "page with ranked tables, figures and every clip; opens offline"
 
-    def __init__(self, media_budget: int = MEDIA_BUDGET) -> None:
+    def __init__(self, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> None:
         self._media_budget = media_budget
+        self._evidence_budget = evidence_budget
 
     def write(self, run: Run, path: Path) -> None:
         """Write the page."""
-        write_atomic(path, (piece.encode("utf-8", "replace") for piece in pieces(run, self._media_budget)))
+        page = pieces(run, self._media_budget, self._evidence_budget)
+        write_atomic(path, (piece.encode("utf-8", "replace") for piece in page))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +191,19 @@ class Media:
         return base64.b64encode(self.path.read_bytes()).decode("ascii")
 
 
-def render(run: Run, media_budget: int = MEDIA_BUDGET) -> str:
+def render(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> str:
     """The page as text."""
-    return "".join(pieces(run, media_budget))
+    return "".join(pieces(run, media_budget, evidence_budget))
 
 
-def pieces(run: Run, media_budget: int = MEDIA_BUDGET) -> Iterator[str]:
+def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> Iterator[str]:
     """The page as text, piece by piece from top to bottom."""
     models = sorted({row.model for row in run.clips if row.model is not None} | {s.model for s in run.scores})
     marks = {m: Mark((i + i // len(SHAPES)) % len(SHAPES), i % len(SHAPES)) for i, m in enumerate(models)}
     columns = _columns(run, run.summary, marks) if run.summary is not None else []
     script, style = _asset("report.js"), _asset("report.css")
     sources, media = _media(run, media_budget)
+    evidence, shown = _evidence(run, evidence_budget)
     statuses = Counter(row.status for row in run.clips)
     pictured = [row for row in run.clips if row.media is not None]
     return (
@@ -219,8 +227,11 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET) -> Iterator[str]:
             problems=[row for row in run.clips if row.status != "scored"],
             clip_warnings=[(row.clip, warning) for row in run.clips for warning in row.warnings],
             listed_files=LISTED_FILES,
-            data=_safe_json(_data(run, models, marks, sources)),
-            media=media,
+            data=_safe_json(_data(run, models, marks, sources, evidence)),
+            media=[*media, *shown],
+            n_evidence=len(evidence),
+            n_evidence_linked=len(evidence) - len(shown),
+            evidence_budget=f"{evidence_budget / 2**20:.0f} MB",
             n_pictured=len(pictured),
             n_linked=sum(not sources[row.clip]["inside"] for row in pictured),
             budget=f"{media_budget / 2**20:.0f} MB",
@@ -411,8 +422,36 @@ def _media(run: Run, budget: int) -> tuple[dict[str, dict[str, Any]], list[Media
     return sources, embedded
 
 
+def _evidence(run: Run, budget: int) -> tuple[dict[str, str], list[Media]]:
+    """Where the pictures of findings are.
+
+    Returns:
+        By the picture's name an element's id or a relative address, for pictures that exist; and what goes inside.
+    """
+    addresses: dict[str, str] = {}
+    embedded: list[Media] = []
+    left = budget
+    for finding in wording.most_confident(run.findings):
+        name = finding.evidence
+        # The name comes from a file that may have been edited: it must not lead out of the folder.
+        if name is None or not _EVIDENCE.fullmatch(name) or name in addresses or not (run.path / name).is_file():
+            continue
+        cost = 4 * math.ceil((run.path / name).stat().st_size / 3)
+        if cost <= left:
+            left -= cost
+            addresses[name] = f"evidence-{len(embedded)}"
+            embedded.append(Media(addresses[name], run.path / name))
+        else:
+            addresses[name] = name
+    return addresses, embedded
+
+
 def _data(
-    run: Run, models: Sequence[str], marks: Mapping[str, Mark], sources: Mapping[str, Mapping[str, Any]]
+    run: Run,
+    models: Sequence[str],
+    marks: Mapping[str, Mark],
+    sources: Mapping[str, Mapping[str, Any]],
+    evidence: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the page's script draws the clips from."""
     metrics = [f for f in [*wording.judging(run), *wording.describing(run)] if f.granularity != "set"]
@@ -443,7 +482,7 @@ def _data(
                 "media": dict(sources[row.clip]),
                 "warnings": list(row.warnings),
                 "scores": [_score_data(by_clip.get(row.clip, {}).get(facts.name)) for facts in metrics],
-                "findings": [_finding_data(finding) for finding in findings.get(row.clip, ())],
+                "findings": [_finding_data(finding, evidence) for finding in findings.get(row.clip, ())],
             }
             for row in run.clips
         ],
@@ -480,17 +519,22 @@ def _short(value: bool | float | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _finding_data(finding: FindingRow) -> dict[str, Any]:
+def _finding_data(finding: FindingRow, evidence: Mapping[str, str]) -> dict[str, Any]:
+    picture = evidence.get(finding.evidence or "")
+    lost = "its picture is not in the run folder" if finding.evidence is not None else None
     return {
         "metric": finding.metric,
         "kind": finding.kind,
         "start": finding.start,
         "end": finding.end,
-        "time": finding.start_time,
+        "time": [finding.start_time, finding.end_time] if finding.start_time is not None else None,
         "message": finding.message,
         "confidence": finding.confidence,
         "limitation": finding.limitation,
         "boxes": [[int(b["frame"]), *(round(float(edge), 1) for edge in b["box"])] for b in finding.boxes],
+        "picture": None if picture is None else [picture, "/" not in picture],
+        "pictured": list(finding.evidence_frames),
+        "unpictured": None if picture is not None else finding.no_evidence or lost,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,16 @@ from typing import ClassVar
 from vidbench import wording
 from vidbench.files import write_atomic
 from vidbench.report import Report
-from vidbench.results import MetricFacts, Run, Summary
+from vidbench.results import FindingRow, MetricFacts, Run, Summary
 
+MANY_FINDINGS = 25
+"""Findings that are listed, the most confident first; the rest is counted."""
 MANY_FILES = 50
 """Failed and skipped files that are listed; the rest is counted."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~])")
-_LIST_ITEM = re.compile(r"^(\s*)(\d*)([.)](?=\s|$)|[-+](?=[-\s]|$))")
+_EVIDENCE = re.compile(r"evidence/[A-Za-z0-9_-]+\.jpg")
+
+escape = wording.in_markdown
 
 
 class MarkdownReport(Report):
@@ -44,6 +46,7 @@ def render(run: Run) -> str:
     ]
     if run.summary is not None and run.summary.models:
         blocks += _ranking(run, run.summary)
+    blocks += _findings(run)
     if info.left_out:
         rows = [(escape(left.metric), escape(left.reason)) for left in info.left_out]
         blocks += ["## Left out", _table(("metric", "why, and what adds it"), rows)]
@@ -117,6 +120,33 @@ def _cell(facts: MetricFacts, summary: Summary, model: str, notes: dict[str, int
     return text + (f"<br>{' · '.join(extra)}" if extra else "")
 
 
+def _findings(run: Run) -> list[str]:
+    if not run.findings:
+        return []
+    rows = [
+        (
+            escape(finding.clip),
+            escape(finding.kind),
+            wording.span(finding),
+            escape(finding.message) + (f"<br>can't tell: {escape(finding.limitation)}" if finding.limitation else ""),
+            "" if finding.confidence is None else f"{finding.confidence:.0%}",
+            _picture(finding),
+        )
+        for finding in wording.most_confident(run.findings)[:MANY_FINDINGS]
+    ]
+    blocks = ["## Findings", _table(("clip", "what", "when", "in words", "confidence", "picture"), rows)]
+    if len(run.findings) > MANY_FINDINGS:
+        blocks.append(f"and {len(run.findings) - MANY_FINDINGS} more in findings.jsonl")
+    return blocks
+
+
+def _picture(finding: FindingRow) -> str:
+    """A link to the picture, or why there is none; the name is checked, since the file may have been edited."""
+    if finding.evidence is not None and _EVIDENCE.fullmatch(finding.evidence):
+        return f"[frames {', '.join(map(str, finding.evidence_frames))}]({finding.evidence})"
+    return escape(finding.no_evidence or "none")
+
+
 def _problems(run: Run) -> list[str]:
     blocks = []
     for status, title in (("failed", "Failed"), ("skipped", "Skipped")):
@@ -151,9 +181,3 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{wording.plain(text)}\n{fence}"
-
-
-def escape(text: str) -> str:
-    """Text from outside as one line of Markdown that shows as it is, inside a table too."""
-    inline = _MARKDOWN.sub(r"\\\1", html.escape(wording.plain(text), quote=False))
-    return _LIST_ITEM.sub(r"\1\2\\\3", inline)

@@ -326,3 +326,21 @@ def real_frames(request: pytest.FixtureRequest) -> Callable[[str, int], list[NDA
     except pytest.skip.Exception:
         return lambda model, number: _synthetic(number)
     return lambda model, number: _decoded(sorted((folder / model).glob("*.mp4"))[number])[:FRAMES]
+
+
+@pytest.fixture(scope="session")
+def with_evidence() -> Callable[[Run], Run]:
+    """Gives every finding of a run a picture, in its folder; the last finding says why it has none."""
+
+    def give(run: Run) -> Run:
+        (run.path / "evidence").mkdir(exist_ok=True)
+        rows = []
+        for number, finding in enumerate(run.findings[:-1]):
+            name = f"evidence/{hashlib.sha256(finding.clip.encode()).hexdigest()[:20]}-{number}.jpg"
+            picture = np.full((60, 300, 3), number % 256, dtype=np.uint8)
+            (run.path / name).write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+            rows.append(dataclasses.replace(finding, evidence=name, evidence_frames=(finding.start, finding.end)))
+        rows.append(dataclasses.replace(run.findings[-1], no_evidence="only 12 <b>findings</b> get a picture"))
+        return dataclasses.replace(run, findings=tuple(rows))
+
+    return give

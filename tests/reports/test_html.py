@@ -4,12 +4,14 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -392,3 +394,72 @@ def test_an_axis_holds_everything_that_is_drawn_on_it(
     assert len(places) <= 9
     for x, label in axis.ticks:
         assert axis.at(float(label)) == pytest.approx(x, abs=2.5), "a tick stands where its label says"
+
+
+def _pictures(page: Page) -> list[list[Any]]:
+    return [f["picture"] for clip in page.data()["clips"] for f in clip["findings"] if f["picture"] is not None]
+
+
+def test_pictures_of_findings_stand_in_the_page(run: Run, with_evidence: Callable[[Run], Run]) -> None:
+    run = with_evidence(run)
+    page = Page(html.render(run))
+    by_clip: dict[str, list[FindingRow]] = {}
+    for finding in run.findings:
+        by_clip.setdefault(wording.plain(finding.clip), []).append(finding)
+    seen = 0
+    for clip in page.data()["clips"]:
+        for shown, finding in zip(clip["findings"], by_clip.get(clip["id"], []), strict=True):
+            if finding.evidence is None:
+                assert (shown["picture"], shown["unpictured"]) == (None, "only 12 <b>findings</b> get a picture")
+                continue
+            source, inside = shown["picture"]
+            (element,) = page.all("script", id=source)
+            assert inside and element["attrs"]["type"] == "text/plain"
+            assert base64.b64decode(element["text"]) == (run.path / finding.evidence).read_bytes()
+            assert (shown["pictured"], shown["unpictured"]) == ([finding.start, finding.end], None)
+            seen += 1
+    assert seen == len(run.findings) - 1 > 10
+    assert "exceed" not in html.render(run)
+
+
+def test_over_the_budget_the_most_confident_are_inside_and_the_page_says_where_the_others_lie(
+    run: Run, with_evidence: Callable[[Run], Run]
+) -> None:
+    run = with_evidence(run)
+    sure = [f.evidence for f in run.findings if f.confidence is not None and f.evidence is not None]
+    assert 0 < len(sure) < len(run.findings) - 1
+    budget = sum(4 * math.ceil((run.path / str(name)).stat().st_size / 3) for name in sure)
+    page = Page(html.render(run, evidence_budget=budget))
+    pictures = _pictures(page)
+    assert len(pictures) == len(run.findings) - 1
+    inside = {base64.b64decode(page.all("script", id=source)[0]["text"]) for source, within in pictures if within}
+    assert inside == {(run.path / str(name)).read_bytes() for name in sure}
+    outside = [source for source, within in pictures if not within]
+    assert outside and all((run.path / source).is_file() for source in outside)
+    (hint,) = [e["text"] for e in page.all("p", class_="hint")]
+    assert f"the {len(sure)} most confident are inside this page; the other {len(outside)} exceed 0 MB" in hint
+    assert "evidence/ of the run folder" in hint
+
+
+def test_a_page_with_many_pictures_of_findings_stays_small(run: Run, with_evidence: Callable[[Run], Run]) -> None:
+    run = with_evidence(run)
+    bare = len(html.render(dataclasses.replace(run, findings=())))
+    for number, finding in enumerate(run.findings[:-1]):
+        noise = np.random.default_rng(number).integers(0, 256, 300_000, dtype=np.uint8)
+        (run.path / str(finding.evidence)).write_bytes(noise.tobytes())
+    pictures = _pictures(Page(html.render(run)))
+    assert sum(within for _, within in pictures) == html.EVIDENCE_BUDGET // 400_000 == 7
+    assert len(html.render(run)) < bare + html.EVIDENCE_BUDGET + 100_000
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "evidence/../../x.jpg", "/etc/passwd", "evidence/gone.jpg", "a.svg"])
+def test_no_picture_from_outside_the_folder_is_shown(run: Run, name: str) -> None:
+    (run.path.parent / "secret.jpg").write_bytes(b"secret")
+    (run.path / "evidence").mkdir()
+    finding = dataclasses.replace(run.findings[0], evidence=name)
+    text = html.render(dataclasses.replace(run, findings=(finding,)))
+    assert base64.b64encode(b"secret").decode() not in text
+    page = Page(text)
+    assert _pictures(page) == []
+    (shown,) = [f for clip in page.data()["clips"] for f in clip["findings"]]
+    assert shown["unpictured"] == "its picture is not in the run folder"

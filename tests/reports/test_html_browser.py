@@ -451,3 +451,69 @@ def test_without_script_the_tables_are_there(browser: Browser, page: Path) -> No
         assert not browser.one("#theme").is_displayed()
     finally:
         browser.command("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.fixture(scope="module")
+def evident(
+    make_run: Callable[..., Run], with_evidence: Callable[[Run], Run], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Run]:
+    """A report whose findings have pictures; few fit into the page."""
+    run = with_evidence(make_run(tmp_path_factory.mktemp("runs") / "evident", media=12))
+    path = run.path / "report.html"
+    HtmlReport(evidence_budget=30_000).write(run, path)
+    return path, run
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_pictures_of_findings_are_shown_when_their_clip_is_opened(
+    browser: Browser, evident: tuple[Path, Run], width: int, dark: bool
+) -> None:
+    browser.driver.get_log("browser")
+    browser.open(evident[0], width=width, dark=dark)
+    assert browser.all(".evidence") == [], "nothing is drawn before a clip is opened"
+    clip = _with_findings(browser)
+    browser.expand(clip)
+    images = browser.all(".findings.pictured .evidence img")
+    assert images
+    browser.js("arguments[0].scrollIntoView()", images[0])
+    browser.wait("[...document.querySelectorAll('.evidence img')].slice(0, 1).every(i => i.naturalWidth === 300)")
+    finding = browser.one(".findings.pictured li")
+    assert finding.find_element(By.CSS_SELECTOR, ".message bdi").text == "the picture jumps here <b>at once</b>"
+    alt = images[0].get_attribute("alt") or ""
+    assert alt.startswith(finding.find_element(By.CSS_SELECTOR, "b").text + ": 2 frames side by side, ")
+    assert browser.js("return document.documentElement.scrollWidth") <= width
+    inside = browser.js(
+        "const p = document.querySelector('.panel').getBoundingClientRect(); const e = "
+        "document.querySelector('.evidence').getBoundingClientRect(); return e.left >= p.left && e.right <= p.right"
+    )
+    assert inside
+    assert [e for e in browser.driver.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_a_finding_leads_to_its_frame_in_the_player_above(browser: Browser, evident: tuple[Path, Run]) -> None:
+    browser.open(evident[0])
+    browser.expand(_with_findings(browser))
+    browser.wait("document.querySelector('video').readyState >= 2")
+    jump = browser.all(".findings.pictured button.jump")[-1]
+    start = int((jump.text.split("frames ")[-1].split("frame ")[-1]).split("–")[0])
+    browser.js("arguments[0].scrollIntoView({block: 'start'}); arguments[0].click()", jump)
+    browser.wait(f"document.querySelector('.frame-number').textContent === 'frame {start} of 16'")
+    top = browser.js("return document.querySelector('.player').getBoundingClientRect().bottom")
+    assert 0 < top <= 900, "the player is in view"
+
+
+def test_a_linked_picture_that_is_gone_is_named(browser: Browser, evident: tuple[Path, Run]) -> None:
+    path, _ = evident
+    alone = path.parent.parent / "alone.html"
+    alone.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    browser.open(alone)
+    data = json.loads(browser.js("return document.getElementById('run-data').textContent"))
+    linked = next(c["id"] for c in data["clips"] if any(f["picture"] and not f["picture"][1] for f in c["findings"]))
+    browser.choose("#clip-search", linked)
+    browser.expand("tr.clip")
+    browser.js("document.querySelectorAll('.evidence img').forEach(i => { i.loading = 'eager' })")
+    browser.wait("document.querySelectorAll('.findings .absent').length > 0")
+    assert "evidence/" in browser.texts(".findings .absent")[0]
+    assert "keep the page in its run folder" in browser.texts(".findings .absent")[0]
+    browser.driver.get_log("browser")

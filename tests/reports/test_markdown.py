@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from vidbench import wording
 from vidbench.results import ClipRow, Run
 from vidbench_reports import markdown
 
@@ -68,7 +70,7 @@ def test_what_has_no_value_says_why(run: Run) -> None:
 
 def test_left_out_failed_and_skipped_files_are_named(run: Run) -> None:
     text = markdown.render(run)
-    left, failed, skipped = _tables(text)[2:]
+    _, left, failed, skipped = _tables(text)[2:]  # the first are the findings
     assert _shown(left[1][1]) == "needs each clip's true clip: add a 'reference' column to metadata.csv"
     assert {_shown(row[0]) for row in failed[1:]} == {
         "cogvideo/<script>alert(3)</script>.mp4",
@@ -121,3 +123,38 @@ def test_writing_replaces_the_file_whole(run: Run, tmp_path: Path) -> None:
     markdown.MarkdownReport().write(run, path)
     assert path.read_text(encoding="utf-8") == markdown.render(run) + "\n"
     assert [p.name for p in tmp_path.glob("*.tmp")] == []
+
+
+def test_findings_are_listed_with_links_to_their_pictures(run: Run, with_evidence: Callable[[Run], Run]) -> None:
+    run = with_evidence(run)
+    text = markdown.render(run)
+    table = next(t for t in _tables(text) if _shown(t[0][0]) == "clip")
+    assert [_shown(cell) for cell in table[0]] == ["clip", "what", "when", "in words", "confidence", "picture"]
+    assert len(table) - 1 == min(len(run.findings), markdown.MANY_FINDINGS)
+    first = next(f for f in run.findings if f.confidence == max(g.confidence or 0 for g in run.findings))
+    row = [_shown(cell) for cell in table[1]]
+    assert row[:2] == [wording.plain(first.clip), first.kind]
+    assert row[2].startswith(f"frame {first.start}" if first.start == first.end else f"frames {first.start} to ")
+    assert row[3].startswith("the picture jumps here <b>at once</b>\ncan't tell: whether it was meant")
+    assert row[4] == "91%"
+    links = [
+        child.attrGet("href") for cells in table[1:] for child in cells[5].children or [] if child.type == "link_open"
+    ]
+    assert set(links) <= {f.evidence for f in run.findings}
+    assert len(links) >= len(table) - 2
+    assert f"and {len(run.findings) - markdown.MANY_FINDINGS} more in findings.jsonl" in text
+
+
+def test_a_finding_without_a_picture_says_why_and_hostile_names_are_no_links(run: Run) -> None:
+    rows = [
+        dataclasses.replace(run.findings[0], evidence="javascript:alert(1)"),
+        dataclasses.replace(run.findings[0], evidence="evidence/../../x.jpg"),
+        dataclasses.replace(run.findings[0], no_evidence=HOSTILE, message=HOSTILE, kind=HOSTILE, limitation=""),
+    ]
+    text = markdown.render(dataclasses.replace(run, findings=tuple(rows)))
+    table = next(t for t in _tables(text) if _shown(t[0][0]) == "clip")
+    inline = [child for cells in table[1:] for cell in cells for child in cell.children or []]
+    assert not [child for child in inline if child.type in ("link_open", "image", "em_open", "strong_open")]
+    assert {child.content for child in inline if child.type == "html_inline"} <= {"<br>"}
+    assert [_shown(cells[5]) for cells in table[1:]] == ["none", "none", wording.plain(HOSTILE)]
+    assert [_shown(table[3][i]) for i in (1, 3)] == [wording.plain(HOSTILE)] * 2

@@ -46,7 +46,7 @@ Examples:
 @click.option("--max-pixels", type=click.IntRange(1), help="Largest frame, in pixels.  [default: 8K UHD]")
 @click.option("--max-frames", type=click.IntRange(1), help="Longest clip, in frames.  [default: 100000]")
 @click.option("--no-cache", is_flag=True, help="Neither read nor fill the cache of observations.")
-@click.option("--no-media", is_flag=True, help="Make no filmstrips and previews.")
+@click.option("--no-media", is_flag=True, help="Make no filmstrips, previews and pictures of findings.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of resampled intervals.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any clip failed or any score is missing.")
 @click.option("--overwrite", is_flag=True, help="Replace another run in the output folder.")

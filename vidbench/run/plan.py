@@ -41,7 +41,7 @@ class Plan:
     """None switches the cache off."""
     cache_limit: int = 0
     media: bool = True
-    """Make filmstrips and previews."""
+    """Make filmstrips, previews and pictures of findings."""
 
     def for_reference(self) -> Plan:
         """The part of the plan that reference clips need: set metrics only, no pictures."""
@@ -116,7 +116,7 @@ def select(
         limits: of decoding.
         cache_folder: None for no cache.
         cache_limit: bytes.
-        media: make filmstrips and previews.
+        media: make filmstrips, previews and pictures of findings.
 
     Raises:
         PluginError: a named metric is unknown or does not load.

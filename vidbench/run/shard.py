@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from vidbench.files import json_line
 from vidbench.metric import ClipMetric, Finding, Metric, Observations, Score, SetMetric
 from vidbench.results import ClipRow, FindingRow, ScoreRow, to_json
 from vidbench.run.cache import ObservationCache, serialise
+from vidbench.run.evidence import draw_evidence
 from vidbench.run.feed import feed, told
 from vidbench.run.plan import Plan, make_extractor, make_metric
 from vidbench.run.preview import Preview, PreviewExtractor
@@ -83,6 +84,17 @@ class Outcome:
     """Filmstrip, JPEG."""
     video: bytes | None = None
     """Preview, MP4."""
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+    """Pictures of findings, JPEG, by the name that the findings give them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one clip, before anything was scored."""
+
+    facts: ClipFacts
+    observations: Mapping[str, Observation]
+    """By the extractor's identity."""
 
 
 def clip_key(clip: Clip, sha256: str) -> str:
@@ -105,6 +117,11 @@ def clip_key(clip: Clip, sha256: str) -> str:
         "extra": {key: str(value) for key, value in clip.extra.items()},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _stem(clip: Clip) -> str:
+    """What the clip's pictures are called in the run folder: its id may hold what no file name may."""
+    return hashlib.sha256(clip.id.encode()).hexdigest()[:20]
 
 
 def _reference_hash(path: Path) -> str:
@@ -159,6 +176,10 @@ class Evaluator:
 
     def __call__(self, clip: Clip) -> Outcome:
         """Evaluate one clip; whatever is wrong with it is in the outcome, never raised."""
+        return self.evaluate(clip)[0]
+
+    def evaluate(self, clip: Clip) -> tuple[Outcome, Look | None]:
+        """The same, with what the extractors saw; None of a clip that failed."""
         started = time.perf_counter()
         seconds: dict[str, float] = {}
         sha256 = key = None
@@ -168,14 +189,19 @@ class Evaluator:
             seconds["hash"] = time.perf_counter() - started
             seen = self._observe(clip, sha256, seconds)
         except ClipError as error:
-            return self.failed(clip, error.reason, sha256=sha256, key=key)
+            return self.failed(clip, error.reason, sha256=sha256, key=key), None
         except OSError as error:
-            return self.failed(clip, f"cannot be read: {error.strerror or error}", sha256=sha256, key=key)
+            return self.failed(clip, f"cannot be read: {error.strerror or error}", sha256=sha256, key=key), None
         except MemoryError:
-            return self.failed(clip, "not enough memory to decode it; see --max-pixels", sha256=sha256, key=key)
+            return self.failed(clip, "not enough memory to decode it; see --max-pixels", sha256=sha256, key=key), None
         before = time.perf_counter()
         scores, findings = self._score(clip, seen)
         seconds["score"] = time.perf_counter() - before
+        evidence: dict[str, bytes] = {}
+        if self.plan.media and findings:
+            before = time.perf_counter()
+            findings, evidence = self._pictured(clip, findings, seen)
+            seconds["evidence"] = time.perf_counter() - before
         facts = seen.facts
         preview = seen.preview()
         if preview is None:
@@ -193,12 +219,13 @@ class Evaluator:
             prompt=clip.prompt,
             seconds={stage: round(spent, 4) for stage, spent in seconds.items()},
             warnings=(*facts.warnings, *seen.warnings),
-            media=hashlib.sha256(clip.id.encode()).hexdigest()[:20] if preview is not None else None,
+            media=_stem(clip) if preview is not None else None,
             media_frames=preview.video_frames if preview is not None else None,
             strip_frames=tuple(int(n) for n in preview.strip_frames) if preview is not None else (),
+            findings=len(findings),
             key=key,
         )
-        return Outcome(
+        outcome = Outcome(
             row=row,
             scores=tuple(scores),
             findings=tuple(findings),
@@ -206,7 +233,32 @@ class Evaluator:
             unkept={i: why for i, why in seen.troubles.items() if i in self._kept},
             strip=preview.strip.tobytes() if preview is not None else None,
             video=preview.video.tobytes() if preview is not None else None,
+            evidence=evidence,
         )
+        return outcome, Look(facts, seen.observations)
+
+    def _pictured(
+        self, clip: Clip, findings: Sequence[FindingRow], seen: _Seen
+    ) -> tuple[list[FindingRow], dict[str, bytes]]:
+        """The findings with the names of their pictures, and the pictures; what goes wrong costs the pictures only."""
+        try:
+            drawn = draw_evidence(clip, findings, seen.facts, self.plan.limits)
+        except Exception as error:  # the clip was read once, yet it can be gone now
+            why = error.reason if isinstance(error, ClipError) else told("drawing", error)
+            seen.warnings.append(f"its findings have no pictures: {why}")
+            return [replace(finding, no_evidence=why) for finding in findings], {}
+        seen.warnings += drawn.troubles
+        names = {place: f"evidence/{_stem(clip)}-{place}.jpg" for place in drawn.pictures}
+        rows = [
+            replace(
+                finding,
+                evidence=names.get(place),
+                evidence_frames=drawn.frames.get(place, ()),
+                no_evidence=drawn.missing.get(place),
+            )
+            for place, finding in enumerate(findings)
+        ]
+        return rows, {names[place]: picture for place, picture in drawn.pictures.items()}
 
     def failed(self, clip: Clip, reason: str, *, sha256: str | None = None, key: str | None = None) -> Outcome:
         """The outcome of a clip that cannot be evaluated."""

@@ -137,6 +137,14 @@ class RunStore:
             For each of the two files, the finished rows by clip.
         """
         kept: dict[str, dict[str, ClipRow]] = {}
+        found: Counter[str] = Counter()
+        pictures: dict[str, set[str]] = {}
+        for finding in read_lines(self.folder / "findings.jsonl"):
+            clip = str(finding.get("clip"))
+            found[clip] += 1
+            if finding.get("evidence") is not None:
+                pictures.setdefault(clip, set()).add(str(finding["evidence"]))
+        drawn = {f"evidence/{path.name}" for path in (self.folder / "evidence").glob("*.jpg")}
         scored = Counter(row.get("clip") for row in read_lines(self.folder / "scores.jsonl"))
         for name in ("clips.jsonl", "references.jsonl"):
             rows = (from_json(ClipRow, row) for row in read_lines(self.folder / name))
@@ -146,12 +154,17 @@ class RunStore:
                 # After a power cut a later file can be on disk and an earlier one not.
                 if (name != "clips.jsonl" or scored[row.clip] == clip_metrics)
                 and (row.media is None or self._media(row.media, ".mp4").exists())
+                and (name != "clips.jsonl" or row.findings in (None, found[row.clip]))
+                and (name != "clips.jsonl" or pictures.get(row.clip, set()) <= drawn)
                 and still_valid(name, row)
             }
             self._rewrite(name, (to_json(row) for row in kept[name].values()))
         for name in ("scores.jsonl", "findings.jsonl"):
             finished = kept["clips.jsonl"]
             self._rewrite(name, (row for row in read_lines(self.folder / name) if row.get("clip") in finished))
+        held = {name for clip in kept["clips.jsonl"] for name in pictures.get(clip, ())}
+        for name in drawn - held:
+            (self.folder / name).unlink(missing_ok=True)
         (self.folder / "summary.json").unlink(missing_ok=True)
         return kept
 
@@ -207,6 +220,10 @@ class RunStore:
             for picture, suffix in ((outcome.strip, ".jpg"), (outcome.video, ".mp4")):
                 if picture is not None:
                     write_atomic(self._media(row.media, suffix), picture)
+        if outcome.evidence and not reference:
+            (self.folder / "evidence").mkdir(exist_ok=True)
+            for name, picture in outcome.evidence.items():
+                write_atomic(self.folder / name, picture)
         if not reference:
             self._append("scores.jsonl", [to_json(score) for score in outcome.scores])
             self._append("findings.jsonl", [to_json(finding) for finding in outcome.findings])

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vidbench.extractor import BaseExtractor, Extractor, Observation, PairExtractor
+from vidbench.extractor import BaseExtractor, Extractor, Observation, PairExtractor, curve_fault, track_fault
 from vidbench.testing._clips import Pixels, edge_clips
 from vidbench.testing._contract import (
     CHUNKS,
@@ -56,6 +56,7 @@ def extractor_checks() -> tuple[ExtractorCheck, ...]:
         extractor_keeps_clips_apart,
         extractor_leaves_frames_alone,
         extractor_takes_edge_clips,
+        extractor_shows_itself,
     )
 
 
@@ -156,6 +157,19 @@ def extractor_takes_edge_clips(extractor: AnyExtractor, given: Given | None = No
                 f"{extractor.name} raises {type(error).__name__} on a clip with {what}: {error}"
             ) from error
         _check_observation(extractor, seen)
+
+
+def extractor_shows_itself(extractor: AnyExtractor, given: Given | None = None) -> None:
+    """What the observation offers to be plotted fits the clip: `curves` and `tracks`, where there are any."""
+    whole = (given or Given()).clips[0]
+    for what, pixels in {"clip": whole, **edge_clips()}.items():
+        seen = observe(extractor, pixels, reference=pixels[::-1])
+        for name, values in seen.curves().items():
+            fault = curve_fault(values, len(pixels))
+            require(fault is None, f"{extractor.name}: the curve '{name}' of {what} {fault}")
+        for track in seen.tracks():
+            fault = track_fault(track, len(pixels))
+            require(fault is None, f"{extractor.name}: a track of {what} {fault}")
 
 
 def _fresh(extractor: AnyExtractor) -> BaseExtractor[Any]:

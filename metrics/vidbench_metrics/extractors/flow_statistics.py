@@ -9,6 +9,7 @@ Axes: F(t) is the (h, w, 2) flow in pixels from frame t to frame t+1 of the luma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from vidbench.errors import InputError
 from vidbench.extractor import Extractor, Observation, Session
 from vidbench.video import Frames
 from vidbench_metrics.extractors.luma import GreyImage, luma, reduced
+from vidbench_metrics.spans import from_steps
 
 FlowField = NDArray[np.float32]
 
@@ -97,6 +99,16 @@ class FlowStatisticsObservation(Observation):
     """Width of the reduced picture in pixels."""
     height: int
     """Height of the reduced picture in pixels."""
+
+    def curves(self) -> Mapping[str, NDArray[np.float64]]:
+        """Sizes of the flow and of its change over all frames: see `Observation.curves`."""
+        frames = len(self.magnitude) + 1
+        unit = f"pixels of {self.width} x {self.height} a frame"
+        return {
+            f"optical flow ({unit})": from_steps(self.magnitude, frames),
+            f"optical flow without the camera's ({unit})": from_steps(self.local_magnitude, frames),
+            f"change of the optical flow ({unit})": from_steps(self.acceleration, frames),
+        }
 
 
 @dataclass

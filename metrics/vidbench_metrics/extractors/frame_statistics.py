@@ -5,6 +5,7 @@ All sums are over integers and therefore exact, whatever the order of summing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -15,6 +16,7 @@ from vidbench.clips import Clip
 from vidbench.extractor import Extractor, NoParameters, Observation, Session
 from vidbench.video import Frames
 from vidbench_metrics.extractors.luma import GreyImage, luma, reduced
+from vidbench_metrics.spans import from_steps
 
 BLACK_LEVEL = 25
 """Luma up to which a pixel is black: a tenth of the full range, as in FFmpeg's `blackdetect` (`pixel_black_th`)."""
@@ -74,6 +76,22 @@ class FrameStatisticsObservation(Observation):
     sharpness_frames: NDArray[np.int64]
     """(K,) the frames it was measured in: the first, then the first that is `SHARPNESS_INTERVAL` later, and so on;
     every frame where the frame rate is unknown."""
+
+    def curves(self) -> Mapping[str, NDArray[np.float64]]:
+        """Each array over all frames: see `Observation.curves`."""
+        frames = len(self.luma_mean)
+        sharpness = np.full(frames, np.nan)
+        sharpness[self.sharpness_frames] = self.sharpness
+        return {
+            "luma difference to the frame before (grey levels)": from_steps(self.luma_difference, frames),
+            "largest local luma difference (grey levels)": from_steps(self.local_difference, frames),
+            "mean luma (grey levels)": self.luma_mean,
+            "deviation of luma (grey levels)": self.luma_deviation,
+            "black pixels (share)": self.black_share,
+            "clipped shadows (share)": self.clipped_low_share,
+            "clipped highlights (share)": self.clipped_high_share,
+            "sharpness (grey levels squared)": sharpness,
+        }
 
 
 @dataclass

@@ -8,6 +8,7 @@ of frames whose longer side is at most 256 pixels.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -62,6 +63,10 @@ class ShotBoundariesObservation(Observation):
 
     content: NDArray[np.float64]
     """(lags, T); [l, t] is the difference between frames t - l - 1 and t, 0 to 255; NaN where t <= l."""
+
+    def curves(self) -> Mapping[str, NDArray[np.float64]]:
+        """The difference to the frame before: see `Observation.curves`."""
+        return {"content difference to the frame before (HSV levels)": self.content[0]}
 
 
 class ShotBoundaries(Extractor[ShotBoundariesParameters]):

@@ -35,13 +35,14 @@
   function address(clip, kind) {
     const source = clip.media[kind];
     if (source === null) return null;
-    if (!clip.media.inside) return source;
-    if (!addresses.has(source)) {
-      const bytes = Uint8Array.from(atob(document.getElementById(source).textContent), (c) => c.charCodeAt(0));
-      const type = kind === "video" ? "video/mp4" : "image/jpeg";
-      addresses.set(source, URL.createObjectURL(new Blob([bytes], { type })));
+    return clip.media.inside ? blob(source, kind === "video" ? "video/mp4" : "image/jpeg") : source;
+  }
+  function blob(id, type) {
+    if (!addresses.has(id)) {
+      const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+      addresses.set(id, URL.createObjectURL(new Blob([bytes], { type })));
     }
-    return addresses.get(source);
+    return addresses.get(id);
   }
 
   /* ---- theme ---- */
@@ -218,9 +219,25 @@
       h("div", { class: "lanes" }, kinds.map((kind) => h("span", { title: kind }, kind)), h("small", {}, "frame")), svg);
   }
 
-  function findingList(clip, seek) {
+  const hasPictures = (clip) => clip.findings.some((finding) => finding.picture !== null);
+
+  /** The frames before, in and after a finding, side by side; wider than a phone, so that it scrolls there. */
+  function evidence(finding, printed) {
+    if (finding.picture === null) return null;
+    const [source, inside] = finding.picture;
+    const figure = h("figure", { class: "evidence", tabindex: printed ? null : 0, role: "group",
+      "aria-label": `Picture of the ${finding.kind}, ${spanText(finding)}; scrolls sideways` });
+    const image = h("img", { src: inside ? blob(source, "image/jpeg") : source, loading: printed ? "eager" : "lazy", decoding: "async",
+      alt: `${finding.kind}: ${many(finding.pictured.length, "frame")} side by side, ${finding.pictured.join(", ")}${finding.boxes.length ? ", with boxes" : ""}` });
+    image.addEventListener("error", () => figure.replaceWith(
+      h("p", { class: "absent" }, `${source} is not beside this page: keep the page in its run folder.`)));
+    figure.append(image);
+    return figure;
+  }
+
+  function findingList(clip, seek, printed) {
     if (clip.findings.length === 0) return null;
-    return h("ul", { class: "findings" }, clip.findings.map((finding) => h("li", {},
+    return h("ul", { class: hasPictures(clip) ? "findings pictured" : "findings" }, clip.findings.map((finding) => h("li", {},
       seek
         ? h("button", { type: "button", class: "jump", title: "Show it in the player", onclick: () => seek(finding.start) },
           h("b", {}, finding.kind), ` ${spanText(finding)}`)
@@ -228,11 +245,14 @@
       h("span", { class: "message" }, h("bdi", {}, finding.message),
         h("small", {}, [
           finding.metric,
-          finding.time === null ? null : `at ${finding.time.toFixed(2)} s`,
+          finding.time === null ? null : finding.start === finding.end ? `at ${finding.time[0].toFixed(2)} s`
+            : `${finding.time[0].toFixed(2)} to ${finding.time[1].toFixed(2)} s`,
           finding.confidence === null ? null : `confidence ${Math.round(100 * finding.confidence)} %`,
           finding.boxes.length ? "boxed in the player" : null,
           finding.limitation ? `can’t tell: ${finding.limitation}` : null,
-        ].filter(Boolean).join(" · "))))));
+          finding.unpictured ? `no picture: ${finding.unpictured}` : null,
+        ].filter(Boolean).join(" · "))),
+      evidence(finding, printed))));
   }
 
   function scoreTable(clip) {
@@ -278,12 +298,20 @@
     if (clip.status === "scored" && strip === null && video === null) {
       parts.push(h("p", { class: "absent" }, "This run kept no filmstrip and no preview of this clip."));
     }
-    const found = [timeline(clip, video?.watch, video?.seek), findingList(clip, video?.seek)].filter((part) => part !== null);
+    // With pictures the list takes the panel's whole width, below the player.
+    const below = hasPictures(clip);
+    const show = video === null ? undefined : (frame) => {
+      video.seek(frame);
+      if (below) video.element.scrollIntoView({ block: "nearest", behavior: calm.matches ? "auto" : "smooth" });
+    };
+    const list = findingList(clip, show, false);
+    const found = [timeline(clip, video?.watch, video?.seek), below ? null : list].filter((part) => part !== null);
     parts.push(h("div", { class: video === null ? "columns single" : "columns" },
       video?.element,
       h("div", { class: "side" },
         found.length ? h("div", {}, h("h3", { class: "minor" }, many(clip.findings.length, "finding")), found) : null,
         clip.scores.length ? h("div", {}, h("h3", { class: "minor" }, "Scores"), scoreTable(clip)) : null)));
+    if (below) parts.push(h("div", {}, h("h3", { class: "minor" }, "What was found"), list));
     const same = siblings(clip, open);
     if (same !== null) parts.push(same);
     return h("div", { class: "panel" }, parts);
@@ -389,7 +417,7 @@
       });
       if (isOpen) set(true);
       if (!printed) return [row, detail];
-      const extra = [clip.media.strip === null ? null : filmstrip(clip, null), findingList(clip, null)].filter((part) => part !== null);
+      const extra = [clip.media.strip === null ? null : filmstrip(clip, null), findingList(clip, null, true)].filter((part) => part !== null);
       return extra.length ? [row, h("tr", { class: "detail" }, h("td", { colspan: columns.length }, h("div", { class: "panel" }, extra)))] : [row];
     }
 
