@@ -6,6 +6,7 @@ window, whatever the clip's length. Nothing is judged here: the physics metrics 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.clips import Clip
-from vidbench.extractor import Extractor, NoParameters, Observation, Session
+from vidbench.extractor import Extractor, NoParameters, Observation, Session, Track
 from vidbench.video import Frames
 from vidbench_metrics.physics.background import build, difference
 from vidbench_metrics.physics.camera import Similarity, Step, apply, camera_step, compose, identity, inverse, scale_of
@@ -51,6 +52,27 @@ class MotionObservation(Observation):
     """Share of frames in windows whose camera moved."""
     windows: NDArray[np.int64]
     """First frame of each window."""
+
+    def curves(self) -> Mapping[str, NDArray[np.float64]]:
+        """Series over the frames that are worth plotting."""
+        return {
+            "change after the camera's motion (grey levels)": self.frame("change"),
+            "difference from the background's noise (grey levels)": self.frame("noise"),
+            "share that moves (share of the frame)": self.frame("share"),
+            "camera shift (working pixels)": np.hypot(self.frame("shift_x"), self.frame("shift_y")),
+            "gain (times the background's)": self.frame("green_gain"),
+        }
+
+    def tracks(self) -> tuple[Track, ...]:
+        """The things that were followed, where they were really seen."""
+        seen = self.tracks_table[self.track("merged") == 0]
+        numbers = seen[:, 0]
+        places = [COLUMNS.index(name) for name in ("x0", "y0", "x1", "y1")]
+        return tuple(
+            Track(int(number), rows[:, 1].astype(np.int64), rows[:, places] * self.scale)
+            for number in np.unique(numbers)
+            for rows in [seen[numbers == number]]
+        )
 
     def track(self, name: str) -> NDArray[np.float64]:
         """(N,) one column of `tracks_table`."""

@@ -21,6 +21,18 @@ EARTH = 9.81
 ASSUMED_FPS = 24.0
 """Where the frame rate is not known; only durations in seconds depend on it."""
 
+GATE_NUMBERS = {
+    "object": (
+        "noise", "noise_high", "unexplained", "unexplained_high", "travelled", "zoomed", "shift_high", "share",
+        "share_high", "blobs", "blobs_high", "blobs_spread", "sharpness", "tracks", "length", "short_tracks", "largest",
+        "inner_ends", "area_unsteady", "outline", "track_noise", "merged", "ghosts",
+    ),
+    "whole_frame": ("change", "unexplained", "sharpness", "fps", "frames"),
+}  # fmt: skip
+"""By check group, the context numbers that tell whether a clip is of a kind that it was trained on."""
+CLIP_NUMBERS = ("level_spread", "area_unsteady", "inner_ends", "held", "merged", "noise", "blobs_spread", "share")
+"""Context numbers that say something about a violation, and not only about the picture."""
+
 
 @dataclass(frozen=True)
 class Seen:

@@ -172,6 +172,7 @@ def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
             "blobs": float(np.mean(scene.observation.frame("blobs"))),
             "moved": scene.observation.moved,
             "noise": noise,
+            "fps": scene.fps,
             **partner,
             **ghost,
         }
@@ -410,6 +411,7 @@ def _break(scene: Scene, track: Track, joint: Joint, order: int, tracks: Sequenc
         "elongation": float(np.median(track["elongation"])),
         "noise": track.noise / size,
         "moved": scene.observation.moved,
+        "fps": scene.fps,
     }  # fmt: skip
     if jump > 0.6 * size and jump > 1.2 * max(fast, slow):
         kind = "teleport"
@@ -496,6 +498,7 @@ def described_flight(scene: Scene, track: Track, flight: Flight, flights: Sequen
         "area_trend": slope(np.log(track["area"][rows]), t) * frames,
         "moved": scene.observation.moved,
         "rows": float(len(track)),
+        "fps": scene.fps,
         "half_change": _half_change(track, flight) / (abs(down) + flight.deviation),
     }
     if down < -2 * flight.deviation:
