@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "write the reports of a run again",
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
+    "weights": "list, fetch, check and import the weight files that some metrics need",
     "doctor": "say what is installed and what each missing thing costs",
     "demo": "make clips of three made-up models, score them, show the report",
 }
