@@ -312,5 +312,5 @@ def main() -> int:
 if __name__ == "__main__":
     if os.environ.get("OMP_NUM_THREADS") != "1":  # read when numpy and torch are imported, so begin again
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})  # noqa: S606  # ourselves
     sys.exit(main())

@@ -430,6 +430,23 @@ def test_resizes_match_their_definitions_pixel_by_pixel(height: int, width: int)
 
 
 @needs_torch
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("shape", [(3, 40, 6), (3, 17, 130)])
+def test_strips_are_cropped_as_other_frames_are(
+    shape: tuple[int, int, int], antialias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way that enlarges only the centre gives what enlarging everything gives."""
+    import torch
+
+    frame = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32))
+    whole = resize.crop(frame, 224, antialias=antialias).numpy()
+    monkeypatch.setattr(resize, "STRIP", 2)
+    np.testing.assert_allclose(resize.crop(frame, 224, antialias=antialias).numpy(), whole, atol=1e-2)
+    monkeypatch.undo()
+    assert resize.crop(torch.zeros(3, 1, 1_000_000), 224).shape == (3, 224, 224)  # 0.6 TB if enlarged whole
+
+
+@needs_torch
 def test_tf1_halving_takes_every_second_pixel_and_torch_the_mean_of_four() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (448, 448, 3), np.uint8)
     frame = resize.to_tensor(pixels)

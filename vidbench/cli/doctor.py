@@ -71,7 +71,8 @@ def command() -> int:
             "missing": f"missing ({row.size}): {weights.fetch_command(row)}",
             "wrong": f"WRONG: {found.reason}",
         }[found.state]
-        click.echo(f"  {row.name:<20}{told}; used by {', '.join(weight_users(row.name)) or 'no metric'}")
+        metrics_using = ", ".join(weight_users(row.name))
+        click.echo(f"  {row.name:<20}{told}; {f'used by {metrics_using}' if metrics_using else f'for {row.used_for}'}")
     suites().load_all()
     reports().load_all()
     failures = [f for registry in (metrics(), extractors(), suites(), reports()) for f in registry.failures()]

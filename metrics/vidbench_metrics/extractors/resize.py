@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+STRIP = 8
+"""Frames longer than this many times their width are cropped without enlarging all of them first."""
+
+
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32 with the same values."""
     import torch
@@ -65,10 +69,28 @@ def crop(frame: Tensor, side: int, *, antialias: bool = False) -> Tensor:
     height, width = frame.shape[1:]
     scale = side / min(height, width)
     size = (side, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), side)
+    if scale > 1 and max(height, width) > STRIP * min(height, width):
+        return _centre_of_strip(frame, side, size)
     if size != (height, width):
         frame = functional.interpolate(frame[None], size, mode="bilinear", align_corners=False, antialias=antialias)[0]
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     return frame[:, top : top + side, left : left + side]
+
+
+def _centre_of_strip(frame: Tensor, side: int, size: tuple[int, int]) -> Tensor:
+    """As `crop` for an enlarged strip, whose whole picture may not fit into memory; antialiasing leaves it alone."""
+    import torch
+
+    for axis in sorted((1, 2), key=lambda axis: -size[axis - 1]):  # the long one first, while the other is small
+        length, whole = frame.shape[axis], size[axis - 1]
+        at = torch.arange(side, dtype=torch.float64) + (whole - side) // 2
+        at = ((at + 0.5) * (length / whole) - 0.5).clamp(min=0)
+        low = at.floor().long().clamp(max=length - 1)
+        high = (low + 1).clamp(max=length - 1)
+        share = (at - low).float().reshape([-1 if a == axis else 1 for a in range(3)])
+        below, above = frame.index_select(axis, low), frame.index_select(axis, high)
+        frame = below + (above - below) * share
+    return frame
 
 
 def through_loader(frame: Tensor, resolution: int) -> Tensor:
