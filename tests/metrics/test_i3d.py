@@ -62,14 +62,19 @@ def _saved(state: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
+@pytest.fixture(scope="module")
+def portable(oracle: ModuleType) -> bytes:
+    return _saved(oracle.random_state())
+
+
 @needs_torch
 @needs_oracles
 @pytest.mark.parametrize("epsilon", GOLDEN)
-def test_golden_logits(oracle: ModuleType, epsilon: float) -> None:
+def test_golden_logits(portable: bytes, epsilon: float) -> None:
     """Within 1e-5 of the logits' size: float32 sums of 57 layers in another order differ by a part in a million."""
     import torch
 
-    network = load_checkpoint(_saved(oracle.random_state()), epsilon, "random weights")
+    network = load_checkpoint(portable, epsilon, "random weights")
     clips = np.random.default_rng(1).uniform(-1, 1, (2, 3, 16, 224, 224)).astype(np.float32)
     logits = network(torch.from_numpy(clips[:1])).numpy()[0]
     golden = np.array(GOLDEN[epsilon])
@@ -89,13 +94,13 @@ def test_the_keys_and_shapes_are_the_public_checkpoints() -> None:
 
 
 @needs_torch
-@pytest.mark.parametrize("frames", [9, 17])
+@pytest.mark.parametrize("frames", [9, 10])
 def test_the_network_matches_a_plain_one_of_torch_modules(
     i3d_state: dict[str, NDArray[np.float32]], frames: int
 ) -> None:
     """Written from the architecture's table with torch's own batch norm and pools and explicit zero padding.
 
-    Odd lengths pad otherwise than even ones.
+    Odd lengths pad otherwise than even ones, here and after the first halving.
     """
     import torch
 
@@ -336,15 +341,16 @@ def test_the_first_window_and_all_windows(chunk: int) -> None:
 @needs_torch
 def test_the_random_window_is_any_window_alike_and_always_the_same_for_a_clip() -> None:
     counts: Counter[int] = Counter()
-    for first in range(250):
+    for first in range(120):
         seen, _ = _closed(I3DParameters(frames=9), 12, chunk=1 + first % 7, first=first)
-        again, _ = _closed(I3DParameters(frames=9), 12, chunk=12, first=first)
-        assert seen.starts.tolist() == again.starts.tolist()
+        if first < 20:
+            again, _ = _closed(I3DParameters(frames=9), 12, chunk=12, first=first)
+            assert seen.starts.tolist() == again.starts.tolist()
         start = int(seen.starts[0])
         assert (seen.features[0, 1] + 1) * 255 / 2 == pytest.approx(start + 8, abs=0.05)
         counts[start] += 1
     assert set(counts) == {0, 1, 2, 3}
-    assert min(counts.values()) > 40  # 62.5 expected, 6.8 the deviation
+    assert min(counts.values()) > 15  # 30 expected, 4.7 the deviation
     seeds = {int(_closed(I3DParameters(frames=9, seed=seed), 40)[0].starts[0]) for seed in range(8)}
     assert len(seeds) > 3
 
