@@ -14,7 +14,7 @@ METRICS = plugins.metrics()
 EXTRACTORS = plugins.extractors()
 SHORT = Given(synthetic_clips(3, frames=6))
 """For networks, which take most of the time."""
-WINDOWS = Given(synthetic_clips(2, frames=18))
+WINDOWS = Given(synthetic_clips(3, frames=18))
 """For networks that look at windows of 16 frames and see nothing in fewer."""
 WINDOWED = ("i3d",)
 
