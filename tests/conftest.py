@@ -37,6 +37,41 @@ def real_clips() -> Path:
     return _need(_shared_clips() / "real")
 
 
+@pytest.fixture(scope="session")
+def i3d_state() -> dict[str, NDArray[np.float32]]:
+    """Random tensors under the keys of the I3D checkpoint, of a size that lets signals through all 57 layers."""
+    from vidbench_metrics.i3d_network import tensor_shapes
+
+    rng = np.random.default_rng(7)
+    state = {}
+    for key, shape in tensor_shapes().items():
+        if key.endswith("conv3d.weight"):
+            value = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        elif key.endswith("running_var"):
+            value = rng.uniform(0.5, 2, shape).astype(np.float32)
+        elif key.endswith("bn.weight"):
+            value = np.ones(shape, np.float32)
+        else:
+            value = 0.1 * rng.standard_normal(shape, np.float32)
+        state[key] = np.asarray(value, np.float32)
+    return state
+
+
+@pytest.fixture(scope="session")
+def random_weights(i3d_state: dict[str, NDArray[np.float32]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder in which `i3d` is a checkpoint of random tensors, imported as an unpublished file."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
+    from vidbench import weights
+
+    folder = tmp_path_factory.mktemp("weights")
+    source = folder / "random.pt"
+    torch.save({key: torch.from_numpy(value) for key, value in i3d_state.items()}, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDBENCH_WEIGHTS", str(folder))
+        weights.import_file(weights.find("i3d"), source, unpublished=True)
+    return folder
+
+
 @pytest.fixture
 def moving_square() -> Callable[..., NDArray[np.uint8]]:
     """A maker of small clips: a bright square that moves right over a smooth textured background."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from vidbench import wording
 from vidbench.results import ClipRow, MetricFacts, ScoreRow
 from vidbench.summary import summarise
 
@@ -128,3 +129,27 @@ def test_the_reference_set_is_a_yardstick_and_a_metric_that_prefers_others_to_it
     (warning,) = summary.warnings
     assert "quality_score puts smooth above the real clips (truth)" in warning
     assert summarise(clips, scores, [FACTS]).warnings == ()
+
+
+def test_a_caution_bars_from_the_ranking_and_a_remark_does_not():
+    """Both stand as footnotes."""
+    facts = replace(FACTS, name="set_distance", higher_is_better=False, granularity="set", aggregation="set")
+    clips = [row for model in ("plain", "told", "barred") for row in rows(model, [1.0, 1.0])[0]]
+    details = {"plain": {}, "told": {"remark": "of 9 frames"}, "barred": {"remark": "of 9 frames", "caution": "few"}}
+    values = {"plain": 5.0, "told": 4.0, "barred": 1.0}
+    scores = [
+        ScoreRow(model, None, "set_distance", values[model], None, {"clips": 2, **more})
+        for model, more in details.items()
+    ]
+    summary = summarise(clips, scores, [facts])
+    found = {model: summary.score(model, "set_distance") for model in details}
+    assert {model: score.rank for model, score in found.items()} == {"plain": 2, "told": 1, "barred": None}
+    assert {m: s.footnote for m, s in found.items()} == {
+        "plain": None,
+        "told": "of 9 frames",
+        "barred": "few; of 9 frames",
+    }
+    assert set(wording.notes(summary)) == {
+        ("told in set_distance", "of 9 frames"),
+        ("barred in set_distance", "few; of 9 frames"),
+    }

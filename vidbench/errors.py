@@ -10,7 +10,8 @@ keeps its traceback.
     ├── ClipError         one clip that cannot be read; it fails, the run goes on
     ├── MissingExtraError an optional package is not installed
     ├── PluginError       a plug-in that cannot be found or loaded
-    └── RunFolderError    a run folder that cannot be written or read
+    ├── RunFolderError    a run folder that cannot be written or read
+    └── WeightsError      a weight file that is missing, wrong or cannot be fetched
 """
 
 from __future__ import annotations
@@ -66,3 +67,7 @@ class PluginError(VidbenchError):
 
 class RunFolderError(VidbenchError):
     """A run folder that is in use, holds another run, or cannot be written or read."""
+
+
+class WeightsError(VidbenchError):
+    """A weight file that is missing, has the wrong checksum or cannot be fetched; names the command that mends it."""

@@ -50,7 +50,7 @@ class Requires:
     modules: tuple[str, ...] = ()
     """Top-level modules whose presence (not import) proves that the extra is installed."""
     weights: tuple[str, ...] = ()
-    """Names of weight files, as `vidbench doctor` lists them."""
+    """Names of weight files: rows of `vidbench weights list`, or others that the plug-in brings itself."""
 
     def missing(self) -> str | None:
         """One line that says what is missing and the command that adds it; None if everything is there."""
@@ -64,7 +64,9 @@ class Requires:
 
         absent = [module for module in self.modules if not present(module)]
         if not absent:
-            return None
+            from vidbench.weights import missing
+
+            return next((lack for name in self.weights if (lack := missing(name))), None)
         remedy = f"pip install 'vidbench[{self.extra}]'" if self.extra else f"pip install {' '.join(absent)}"
         return f"{', '.join(absent)} not installed: {remedy}"
 
@@ -251,6 +253,10 @@ class BaseExtractor(Parametrised[P]):
     """One line."""
     observation_type: ClassVar[type[Observation]]
     requires: ClassVar[Requires] = Requires()
+
+    def requirements(self) -> Requires:
+        """What must be present before these parameters can be used; `requires` unless a parameter changes it."""
+        return self.requires
 
     def load(self) -> None:
         """Load networks. Called once a worker before the first `open`; must not download."""

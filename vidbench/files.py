@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and where files that outlive a run are kept."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def write_json(path: Path, value: Any) -> None:
 def json_line(value: Any) -> str:
     """`value` as one line of JSON with its newline; NaN and infinities are refused with ValueError."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def default_folder() -> Path:
+    """The folder for what outlives a run: `$VIDBENCH_CACHE`, or the user's cache folder of this system."""
+    given = os.environ.get("VIDBENCH_CACHE")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vidbench")
 
 
 def _umask() -> int:

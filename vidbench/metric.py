@@ -99,7 +99,8 @@ class Score:
     reason: str | None = None
     findings: tuple[Finding, ...] = ()
     details: Mapping[str, float | int | str | None] = field(default_factory=dict)
-    """Further numbers worth keeping beside the value; stored in `scores.jsonl`."""
+    """Further numbers worth keeping beside the value; stored in `scores.jsonl`. Two keys of set metrics are shown with
+    the value: `caution` (why it can't be taken at its face; it is not ranked) and `remark` (it is all the same)."""
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
@@ -196,6 +197,10 @@ class Metric(Parametrised[P]):
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""
         return self.needs.extractors
+
+    def frames_needed(self) -> int:
+        """`min_frames`, or what this instance's parameters imply instead."""
+        return self.min_frames
 
 
 class ClipMetric(Metric[P]):

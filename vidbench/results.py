@@ -159,6 +159,13 @@ class ModelScore:
     note: str | None = None
     """What a reader must know before believing the value, e.g. that this model is the reference set itself or that most
     of the value is sampling error; such a value is shown and not ranked."""
+    remark: str | None = None
+    """What else belongs beside the value, e.g. how it departs from a published protocol; it is ranked all the same."""
+
+    @property
+    def footnote(self) -> str | None:
+        """All that must be said of the value, or None."""
+        return "; ".join(said for said in (self.note, self.remark) if said) or None
 
 
 @dataclass(frozen=True, slots=True)

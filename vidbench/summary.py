@@ -126,6 +126,7 @@ def _set_score(model: str, facts: MetricFacts, rows: Sequence[ScoreRow], clips: 
         total - used,
         reasons,
         note=row.details.get("note") or row.details.get("caution"),
+        remark=row.details.get("remark"),
     )
 
 

@@ -129,8 +129,8 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     """What a reader must know of some values, each once, with the models and metrics that it is said of."""
     said: dict[str, dict[str, list[str]]] = {}
     for score in summary.scores:
-        if score.note is not None:
-            said.setdefault(score.note, {}).setdefault(score.metric, []).append(plain(score.model))
+        if score.value is not None and score.footnote is not None:
+            said.setdefault(score.footnote, {}).setdefault(score.metric, []).append(plain(score.model))
     return [
         ("; ".join(f"{listed(models)} in {metric}" for metric, models in of.items()), note) for note, of in said.items()
     ]

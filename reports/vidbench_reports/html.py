@@ -330,7 +330,7 @@ def _cell(
         best=wording.best(score, facts, summary),
         certain=known and score.rank_low == score.rank_high,
         incomplete=score.n_unscored > 0,
-        note=notes.get(score.note) if score.note is not None else None,
+        note=notes.get(score.footnote) if score.footnote is not None else None,
         x=axis.at(score.value),
         span=(axis.at(score.low), axis.at(score.high)) if score.low is not None and score.high is not None else None,
     )

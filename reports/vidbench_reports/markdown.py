@@ -108,8 +108,8 @@ def _cell(facts: MetricFacts, summary: Summary, model: str, notes: dict[str, int
     text = wording.number(score.value, digits)
     if wording.best(score, facts, summary):
         text = f"**{text}**"
-    if score.note is not None:
-        text += f" ({notes[score.note]})"
+    if score.footnote is not None:
+        text += f" ({notes[score.footnote]})"
     extra = []
     if score.low is not None and score.high is not None:
         extra.append(f"[{wording.number(score.low, digits)}, {wording.number(score.high, digits)}]")

@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "write the reports of a run again",
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
+    "weights": "list, fetch, check and import the weight files that some metrics need",
     "doctor": "say what is installed and what each missing thing costs",
     "physics": "train and score the plausibility checks on clips with known violations",
     "calibrate": "set your own threshold of the plausibility checks from good clips",

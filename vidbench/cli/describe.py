@@ -38,7 +38,7 @@ def command(metric: str) -> int:
         "reference": kind.reference,
         "extractors": ", ".join(spec.name for spec in facts.extractor_specs()),
         "needs": ", ".join(needs) or "a readable clip",
-        "least frames": str(kind.min_frames),
+        "least frames": str(facts.frames_needed()),
         "missing": missing_piece(kind, "metrics") or "nothing",
     }
     for label, text in rows.items():

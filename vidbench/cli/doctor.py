@@ -29,9 +29,11 @@ OPTIONAL = {
 @click.command("doctor", epilog=EPILOG)
 def command() -> int:
     """Say what is installed and what each missing thing costs. Changes and downloads nothing."""
-    from vidbench import __version__
+    from vidbench import __version__, weights
+    from vidbench.cli.weights import users as weight_users
+    from vidbench.files import default_folder
     from vidbench.plugins import extractors, metrics, reports, suites
-    from vidbench.run.cache import default_folder, default_limit
+    from vidbench.run.cache import default_limit
     from vidbench.run.local import usable_cores
 
     click.echo(f"vidbench {__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -57,14 +59,21 @@ def command() -> int:
         lacks = [missing[s.name] for s in metric.needs.extractors if s.name in missing]
         click.echo(f"  {name:<34}{f'cannot run: {lacks[0]}' if lacks else 'ready'}")
     click.echo("weights:")
-    told = False
+    rows = weights.table()
     for name, kind in loaded.items():
-        for weights in kind.requires.weights:
-            told = True
+        for own in (w for w in kind.requires.weights if w not in rows):
             users = ", ".join(n for n, m in all_metrics.items() if any(s.name == name for s in m.needs.extractors))
-            click.echo(f"  {weights}: {_weights(kind, missing.get(name))}; used by {users or 'no metric'}")
-    if not told:
-        click.echo("  no installed extractor uses any")
+            click.echo(f"  {own}: {_weights(kind, missing.get(name))}; used by {users or 'no metric'}")
+    click.echo(f"  files in {weights.folder()} (more: vidbench weights list):")
+    for row in rows.values():
+        found = weights.status(row)
+        told = {
+            "present": f"present, {found.checksum()}",
+            "missing": f"missing ({row.size}): {weights.fetch_command(row)}",
+            "wrong": f"WRONG: {found.reason}",
+        }[found.state]
+        metrics_using = ", ".join(weight_users(row.name))
+        click.echo(f"  {row.name:<20}{told}; {f'used by {metrics_using}' if metrics_using else f'for {row.used_for}'}")
     suites().load_all()
     reports().load_all()
     failures = [f for registry in (metrics(), extractors(), suites(), reports()) for f in registry.failures()]

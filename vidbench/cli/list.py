@@ -47,7 +47,7 @@ def missing_piece(plugin: object, group: str) -> str | None:
     if group == "metrics" and isinstance(plugin, type) and issubclass(plugin, Metric):
         for spec in plugin.needs.extractors:
             try:
-                missing = make_extractor(spec).requires.missing()
+                missing = make_extractor(spec).requirements().missing()
             except PluginError as error:
                 return str(error)
             if missing:

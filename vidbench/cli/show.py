@@ -168,6 +168,6 @@ def _cell(facts: MetricFacts, score: ModelScore | None, summary: Summary) -> Tex
         text += f" ±{wording.number((score.high - score.low) / 2, after_point)}"
     if score.n_unscored:
         text += f" ({wording.coverage(score)})"
-    if score.note is not None:
+    if score.footnote is not None:
         text += " *"
     return Text(text, style="bold" if wording.best(score, facts, summary) else "")

@@ -63,16 +63,6 @@ def deserialise(data: bytes, kind: type[O]) -> O:
         raise ValueError(f"cannot be read: {error}") from error
 
 
-def default_folder() -> Path:
-    """`$VIDBENCH_CACHE`, or the user's cache folder of this system."""
-    given = os.environ.get("VIDBENCH_CACHE")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("vidbench")
-
-
 def default_limit() -> int:
     """Bytes the cache may hold: `$VIDBENCH_CACHE_GB` gigabytes, 10 unless told.
 

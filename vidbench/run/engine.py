@@ -14,10 +14,11 @@ from typing import Any, Literal, Protocol
 from vidbench import __version__
 from vidbench.clips import Clip, ClipFolder, content_hash, discover, pair_by_name
 from vidbench.errors import ClipError, InputError
+from vidbench.files import default_folder
 from vidbench.metric import ClipMetric
 from vidbench.plugins import extractors, metrics, reports, suites
 from vidbench.results import SCHEMA_VERSION, ClipRow, Run, RunInfo, load_run
-from vidbench.run.cache import ObservationCache, default_folder, default_limit
+from vidbench.run.cache import ObservationCache, default_limit
 from vidbench.run.local import Task, usable_cores
 from vidbench.run.plan import Plan, Selection, make_metric, select
 from vidbench.run.sets import score_sets, set_identities

@@ -183,7 +183,7 @@ def _availability(
         made = [make_extractor(spec) for spec in metric.extractor_specs()]
     except PluginError as error:
         return str(error), (), {}
-    missing = next((m for m in (e.requires.missing() for e in made) if m), None)
+    missing = next((m for m in (e.requirements().missing() for e in made) if m), None)
     if missing is not None:
         return missing, (), {}
     weights = {e.name: checksum for e in made if (checksum := e.weights_checksum()) is not None}

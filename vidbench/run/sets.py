@@ -112,8 +112,8 @@ class _Collector:
     def _observations(self, row: ClipRow) -> Observations | str:
         if row.status != "scored" or row.key is None:
             return f"clip failed: {row.reason}"
-        if (row.frames or 0) < self.metric.min_frames:
-            return f"has {row.frames} frames, {self.metric.min_frames} are needed"
+        if (row.frames or 0) < self.metric.frames_needed():
+            return f"has {row.frames} frames, {self.metric.frames_needed()} are needed"
         if self.metric.needs.fps and row.fps is None:
             return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
         named = {}

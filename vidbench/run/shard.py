@@ -434,8 +434,8 @@ def _unmet(metric: ClipMetric[Any], clip: Clip, facts: ClipFacts) -> str | None:
         return "it has no actions"
     if metric.needs.fps and facts.fps is None:
         return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
-    if facts.frames < metric.min_frames:
-        return f"has {facts.frames} frame{'s' if facts.frames != 1 else ''}, {metric.min_frames} are needed"
+    if facts.frames < metric.frames_needed():
+        return f"has {facts.frames} frame{'s' if facts.frames != 1 else ''}, {metric.frames_needed()} are needed"
     return None
 
 

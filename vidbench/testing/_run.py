@@ -249,8 +249,8 @@ def is_network(extractor: AnyExtractor) -> bool:
 
 
 def _refusal(metric: AnyMetric, pixels: Pixels, fps: float | None) -> str | None:
-    if len(pixels) < metric.min_frames:
-        return f"{metric.name} needs at least {metric.min_frames} frames, the clip has {len(pixels)}"
+    if len(pixels) < metric.frames_needed():
+        return f"{metric.name} needs at least {metric.frames_needed()} frames, the clip has {len(pixels)}"
     if metric.needs.fps and fps is None:
         return f"{metric.name} needs a known frame rate"
     return None

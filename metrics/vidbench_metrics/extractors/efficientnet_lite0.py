@@ -8,11 +8,9 @@ in order of keys, all 296 shapes equal.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from vidbench.clips import Clip
 from vidbench.errors import InputError, MissingExtraError, PluginError
 from vidbench.extractor import Extractor, Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.threads import one_thread
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +162,7 @@ class _Session(Session):
         self._kept: list[tuple[int, torch.Tensor]] = []
 
     def push(self, frames: Frames) -> None:
-        with _one_thread():
+        with one_thread():
             for number, pixels in enumerate(frames.pixels, frames.start):
                 if number % self._stride:
                     continue
@@ -194,7 +193,7 @@ def features(network: torch.nn.Module, thumbnails: list[torch.Tensor]) -> NDArra
 
     backbone: Any = network
     rows = []
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_thread():
         # One frame at a time is as fast on one thread as any batch, and its features can't depend on its neighbours.
         for thumbnail in thumbnails:
             pixels = ((thumbnail[None].float() - 127) / 128).contiguous(memory_format=torch.channels_last)
@@ -208,19 +207,6 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> torch.Tensor:
     # A copy, because torch warns of arrays that it may not write, and the frames are everybody's.
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
     return torch.nn.functional.interpolate(image, (SIDE, SIDE), mode="bilinear", antialias=True)[0]
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """The same sums in the same order on every machine, and no two workers fighting for the cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _sha256(path: Path) -> str:

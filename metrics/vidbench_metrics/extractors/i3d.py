@@ -1,0 +1,240 @@
+"""Features of windows of frames from Inception-I3D trained on Kinetics-400: what FVD and KVD are computed on.
+
+The network and its sources are in `vidbench_metrics.i3d_network`. Two files hold its weights: `i3d_pretrained_400.pt`
+(read tensor by tensor), and `i3d_torchscript.pt`, StyleGAN-V's program (universome/stylegan-v 3fecd69c), which is run
+only if it is the published file: a program may do anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidbench import weights
+from vidbench.clips import Clip
+from vidbench.errors import InputError, PluginError
+from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.video import Frames
+from vidbench_metrics.extractors.resize import crop, squash, squash_tf1, through_loader, to_tensor
+from vidbench_metrics.extractors.threads import one_thread
+from vidbench_metrics.i3d_network import CLASSES, MIN_FRAMES, SIDE, load_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = {"checkpoint": "i3d", "torchscript": "i3d-torchscript"}
+RESIZES = ("squash", "squash_tf1", "crop")
+STARTS = ("first", "random", "all")
+BATCH = 4
+"""Windows looked at together: beyond this a processor gains nothing and a batch is 39 MB."""
+
+Network = Callable[["Tensor"], "Tensor"]
+"""(n, 3, t, 224, 224) in [-1, 1] to (n, 400)."""
+
+
+@dataclass(frozen=True)
+class I3DParameters:
+    """All that the features depend on besides the clip and the weights."""
+
+    backend: str = "checkpoint"
+    """`checkpoint`, or `torchscript`, in which the epsilon is part of the file."""
+    epsilon: float = 1e-3
+    """Of the batch norms: 1e-3 as in TF-Hub, 1e-5 as in VideoGPT and cd-fvd."""
+    resize: str = "squash"
+    """To 224x224: `squash` (bilinear), `squash_tf1` (TensorFlow 1's legacy bilinear), `crop` (shorter side, centre)."""
+    resolution: int = 0
+    """First bring frames to this size as cd-fvd's loader does; 0 leaves that out."""
+    frames: int = 16
+    """Length of a window, at least 9."""
+    start: str = "random"
+    """Which window of a longer clip: the `first`, one at `random`, or `all` that do not overlap."""
+    seed: int = 0
+    """Of the random start, together with the first frame: the same clip always gives the same window."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("backend", tuple(WEIGHTS)), ("resize", RESIZES), ("start", STARTS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"i3d.{name} must be one of {', '.join(known)}, got '{getattr(self, name)}'")
+        if self.frames < MIN_FRAMES:
+            raise InputError(
+                f"i3d.frames must be at least {MIN_FRAMES}, the least the network takes; got {self.frames}"
+            )
+        if self.epsilon <= 0 or self.resolution < 0:
+            raise InputError("i3d.epsilon must be above 0 and i3d.resolution not below 0")
+
+
+@dataclass(frozen=True)
+class I3DObservation(Observation):
+    """Features of a clip's windows; none where the clip is shorter than a window."""
+
+    features: NDArray[np.float32]
+    """(N, 400) logits, averaged over time, not softmaxed."""
+    starts: NDArray[np.int64]
+    """(N,) first frame of each window, rising, from 0."""
+    unpublished: str
+    """Checksum of the weights where they are not the published ones, else empty."""
+
+
+class I3D(Extractor[I3DParameters]):
+    """See the module.
+
+    Frames become 2x / 255 - 1. While a clip of unknown length streams, only the frames of windows that may still be
+    chosen are resized and kept: 0.6 MB a frame, at most a few windows.
+    """
+
+    name = "i3d"
+    version = "1"
+    summary = "400 logits of a window of 16 frames, Inception-I3D trained on Kinetics-400"
+    observation_type = I3DObservation
+    parameters_type = I3DParameters
+    requires = Requires(extra="models", modules=("torch",), weights=("i3d",))
+
+    def __init__(self, parameters: I3DParameters | None = None) -> None:
+        super().__init__(parameters)
+        self._network: Network | None = None
+        self._unpublished = ""
+
+    @property
+    def weights_name(self) -> str:
+        """The row of the weights table that these parameters use."""
+        return WEIGHTS[self.parameters.backend]
+
+    def requirements(self) -> Requires:
+        """The weights of this backend."""
+        return Requires(self.requires.extra, self.requires.modules, (self.weights_name,))
+
+    def load(self) -> None:
+        """Load the network from the bytes whose checksum was compared.
+
+        Raises:
+            WeightsError: the weights are missing or have the wrong checksum.
+            PluginError: they are not the network's, or an unpublished program.
+        """
+        data, found = weights.read(self.weights_name)
+        if self.parameters.backend == "torchscript":
+            if found.origin != "published":
+                raise PluginError(
+                    f"{found.path} is not the published program, and no other is run; remove it and run: "
+                    f"{weights.fetch_command(found.weight)}"
+                )
+            self._network = _load_program(data, found.path.name)
+        else:
+            self._network = load_checkpoint(data, self.parameters.epsilon, found.path.name)
+        self._unpublished = f"sha256:{found.sha256}" if found.origin == "unpublished" else ""
+
+    def weights_checksum(self) -> str:
+        """`sha256:…` of the weight file, with a remark where it is not the published one."""
+        return weights.require(self.weights_name).checksum()
+
+    def open(self, clip: Clip) -> Session:
+        """Begin a clip; loads the network where that was not done before."""
+        if self._network is None:
+            self.load()
+        if self._network is None:
+            raise RuntimeError("the network was not loaded")
+        return _Session(self._network, self.parameters, self._unpublished)
+
+
+@dataclass(slots=True)
+class _Window:
+    start: int
+    frames: list[Tensor] = field(default_factory=list)
+
+
+class _Session(Session):
+    def __init__(self, network: Network, parameters: I3DParameters, unpublished: str) -> None:
+        self._network = network
+        self._parameters = parameters
+        self._unpublished = unpublished
+        self._growing: list[_Window] = []
+        self._whole: list[_Window] = []
+        self._starts: list[int] = []
+        self._features: list[NDArray[np.float32]] = []
+        self._rng: np.random.Generator | None = None
+
+    def push(self, frames: Frames) -> None:
+        with one_thread():
+            for number, pixels in enumerate(frames.pixels, frames.start):
+                if self._begins(number, pixels):
+                    self._growing.append(_Window(number))
+                if self._growing:
+                    self._grow(prepare(pixels, self._parameters))
+
+    def _begins(self, number: int, pixels: NDArray[np.uint8]) -> bool:
+        """Whether a window that begins here may be chosen."""
+        if self._parameters.start == "first":
+            return number == 0
+        if self._parameters.start == "all":
+            return number % self._parameters.frames == 0
+        if self._rng is None:
+            self._rng = np.random.default_rng(_seed(pixels, self._parameters.seed))
+        # A reservoir of one: the last that was chosen and is whole is equally likely any window of the clip.
+        return bool(self._rng.random() * (number + 1) < 1)
+
+    def _grow(self, frame: Tensor) -> None:
+        for window in self._growing:
+            window.frames.append(frame)
+        if len(self._growing[0].frames) < self._parameters.frames:
+            return
+        window = self._growing.pop(0)
+        if self._parameters.start == "random":
+            self._whole = [window]
+            return
+        self._whole.append(window)
+        if len(self._whole) == BATCH:
+            self._look()
+
+    def _look(self) -> None:
+        import torch
+
+        batch = torch.stack([torch.stack(window.frames, dim=1) for window in self._whole])
+        with torch.inference_mode():
+            logits = self._network(batch)
+        self._features.append(np.asarray(logits.numpy(), dtype=np.float32))
+        self._starts += [window.start for window in self._whole]
+        self._whole = []
+
+    def close(self) -> I3DObservation:
+        if self._whole:
+            with one_thread():
+                self._look()
+        return I3DObservation(
+            features=np.concatenate([np.empty((0, CLASSES), np.float32), *self._features]),
+            starts=np.array(self._starts, dtype=np.int64),
+            unpublished=self._unpublished,
+        )
+
+
+def prepare(pixels: NDArray[np.uint8], parameters: I3DParameters) -> Tensor:
+    """One frame (H, W, 3) uint8 as the network wants it: (3, 224, 224) float32 in [-1, 1]."""
+    frame = to_tensor(pixels)
+    if parameters.resolution:
+        frame = through_loader(frame, parameters.resolution)
+    resize = {"squash": squash, "squash_tf1": squash_tf1, "crop": crop}[parameters.resize]
+    return resize(frame, SIDE) * (2 / 255) - 1
+
+
+def _seed(pixels: NDArray[np.uint8], seed: int) -> int:
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes() + str(seed).encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _load_program(data: bytes, file: str) -> Network:
+    """StyleGAN-V's TorchScript program; called as universome/fvd-comparison 33a5552c calls it."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the format, which is the authors' choice
+            program: Any = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
+    except Exception as error:  # torch raises what it likes for a damaged file
+        reason = " ".join(str(error).split())[:120]
+        raise PluginError(f"{file} cannot be read as a TorchScript program ({reason})") from None
+    return lambda x: program(x, rescale=False, resize=False, return_features=True)
