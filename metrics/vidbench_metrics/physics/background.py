@@ -27,6 +27,8 @@ LEAST_LEVELS = 11.0
 """Grey levels by which a pixel must differ at least."""
 DEVIATIONS = 5.0
 """Standard deviations of the noise by which a pixel must differ."""
+RESTLESS = 3.5
+"""Times the background's own restlessness by which a pixel must differ."""
 SHADOW_DARKEST = 0.45
 SHADOW_BRIGHTEST = 0.98
 SHADOW_TINT = 0.035
@@ -45,6 +47,8 @@ class Background:
     """(H, W) largest gradient of the image around each pixel, in grey levels a pixel."""
     to_canvas: tuple[Similarity, ...]
     """By frame: from the frame's pixels to the canvas."""
+    restless: NDArray[np.float32]
+    """(H, W) median distance of the samples from the image, in grey levels: water, leaves and noise have some."""
     moved: bool
     """Whether the camera moved within the window."""
 
@@ -66,12 +70,15 @@ def build(frames: Sequence[Image], steps: Sequence[Similarity]) -> Background:
         stack = np.stack([frames[i] for i in chosen], axis=-1)
         image = _middle(stack)
         known = np.full((height, width), 255, np.uint8)
+        restless = _restless(stack, image)
     else:
         laid = [cv2.warpAffine(frames[i], to_canvas[i], size, flags=cv2.INTER_LINEAR) for i in chosen]
         full = np.full((height, width), 255, np.uint8)
         seen = np.stack([cv2.warpAffine(full, to_canvas[i], size, flags=cv2.INTER_NEAREST) > 0 for i in chosen], -1)
-        image, known = _masked_middle(np.stack(laid, axis=-1), seen)
-    return Background(image, known, _slope(image), tuple(to_canvas), moved)
+        stack = np.stack(laid, axis=-1)
+        image, known = _masked_middle(stack, seen)
+        restless = _restless(stack, image)
+    return Background(image, known, _slope(image), tuple(to_canvas), restless, moved)
 
 
 def _poses(greys: Sequence[Image], steps: Sequence[Similarity]) -> list[Similarity]:
@@ -100,6 +107,13 @@ def _middle(stack: Image) -> Image:
     """Median over the last axis; the lower middle of an even number."""
     place = (stack.shape[-1] - 1) // 2
     return np.ascontiguousarray(np.partition(stack, place, axis=-1)[..., place])
+
+
+def _restless(stack: Image, image: Image) -> NDArray[np.float32]:
+    """Median over the samples of the largest difference over the colours, smoothed over a few pixels."""
+    apart = np.maximum(stack, image[..., None]) - np.minimum(stack, image[..., None])
+    middle = _middle(apart.max(axis=2))
+    return np.asarray(cv2.blur(middle.astype(np.float32), (5, 5)), np.float32)
 
 
 def _masked_middle(stack: Image, seen: NDArray[np.bool_]) -> tuple[Image, Mask]:
@@ -154,8 +168,10 @@ def difference(frame: Image, background: Background, to_canvas: Similarity) -> D
         expected = _u8(cv2.warpAffine(background.image, to_canvas, (width, height), flags=flags))
         known = _u8(cv2.warpAffine(background.known, to_canvas, (width, height), flags=nearest))
         slope = np.asarray(cv2.warpAffine(background.slope, to_canvas, (width, height), flags=flags), np.float32)
+        restless = np.asarray(cv2.warpAffine(background.restless, to_canvas, (width, height), flags=flags), np.float32)
     else:
         expected, known, slope = background.image, background.known, background.slope
+        restless = background.restless
     gain = _gain(frame, expected, known)
     lit = expected if np.all(np.abs(gain - 1) < 0.004) else _times(expected, gain)
     levels = np.max(_apart(frame, lit) if background.moved else _u8(cv2.absdiff(frame, lit)), axis=2)
@@ -163,7 +179,7 @@ def difference(frame: Image, background: Background, to_canvas: Similarity) -> D
     noise = max(0.5, 1.4826 * _median_of(levels[inside])) if inside.any() else 0.5
     # Where the scene is steep, half a pixel of misplacement looks like an object.
     slack = (0.3 if background.moved else 0.15) * slope
-    threshold = max(LEAST_LEVELS, DEVIATIONS * noise) + slack
+    threshold = np.maximum(max(LEAST_LEVELS, DEVIATIONS * noise), RESTLESS * restless) + slack
     mask: Mask = ((levels > threshold) & inside).astype(np.uint8) * 255
     mask = _u8(cv2.medianBlur(mask, 3))
     mask = _u8(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)))

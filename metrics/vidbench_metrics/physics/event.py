@@ -42,31 +42,16 @@ class EventType:
 
 
 EVENT_TYPES: Mapping[str, EventType] = {
-    "track_end": EventType(
-        "object", frozenset({"vanish", "teleport", "swap", "no_reappearance", "pass_through", "flicker"})
-    ),
-    "track_start": EventType(
-        "object", frozenset({"appear", "teleport", "swap", "no_reappearance", "pass_through", "flicker"})
-    ),
-    "break": EventType(
-        "object",
-        frozenset(
-            {
-                *("velocity_jump", "teleport", "energy_gain", "gravity_reversed", "hover", "slow_fall"),
-                *("time_reversed", "pass_through", "swap"),
-            }
-        ),
-    ),
-    "flight": EventType(
-        "object",
-        frozenset({"gravity_reversed", "hover", "slow_fall", "energy_gain", "time_reversed", "velocity_jump"}),
-    ),
-    "change": EventType("object", frozenset({"swap", "flicker"})),
+    "track_end": EventType("object", frozenset({"vanish", "appear", "teleport", "no_reappearance"})),
+    "track_start": EventType("object", frozenset({"vanish", "appear", "teleport", "no_reappearance"})),
+    "hidden": EventType("object", frozenset({"no_reappearance"})),
+    "break": EventType("object", frozenset({"velocity_jump", "teleport", "energy_gain"})),
+    "flight": EventType("object", frozenset({"gravity_reversed", "hover", "slow_fall"})),
+    "change": EventType("object", frozenset({"swap"})),
     "trend": EventType("object", frozenset({"time_reversed", "energy_gain"})),
     "object_flicker": EventType("object", frozenset({"flicker"})),
-    "standstill": EventType("object", frozenset({"hover", "velocity_jump"})),
-    "passage": EventType("object", frozenset({"no_reappearance", "swap", "vanish", "teleport", "pass_through"})),
-    "static_object": EventType("object", frozenset({"hover", "appear", "vanish", "swap"})),
+    "standstill": EventType("object", frozenset({"hover"})),
+    "passage": EventType("object", frozenset({"swap", "teleport"})),
     "edge_crossing": EventType("object", frozenset({"pass_through"})),
     "frozen_run": EventType("whole_frame", frozenset({"freeze"})),
     "cut": EventType("whole_frame", frozenset({"jump_cut"})),

@@ -23,6 +23,8 @@ BREAKS = 4
 """Breaks of a track that are described, the strongest."""
 ENDS = 12
 """Ends (and starts) of a clip that are described, those of the largest and longest tracks."""
+HIDDEN_SECONDS = 1.2
+"""Within which a thing that went behind another is waited for."""
 TRACKS = 10
 """Tracks of a clip that are described, the most visible ones."""
 LOOKS = ("lightness", "red_green", "blue_yellow")
@@ -71,7 +73,7 @@ def object_events(scene: Scene) -> Iterator[Event]:
 def most_visible(tracks: Sequence[Track]) -> list[Track]:
     """The tracks worth describing: long, large, far from what noise makes."""
     weighed = sorted(tracks, key=lambda t: (-len(t) * np.sqrt(t.size) * np.median(t["contrast"]), t.number))
-    return sorted([t for t in weighed if len(t) >= 3][:TRACKS], key=lambda t: t.number)
+    return sorted([t for t in weighed if len(t) >= 5][:TRACKS], key=lambda t: t.number)
 
 
 def tail(track: Track, column: str, rows: int = 5) -> Floats:
@@ -185,6 +187,20 @@ def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
             kind = "teleport"
         start_end = (max(0, first), min(last, stop))
         yield Event("track_start" if backwards else "track_end", *start_end, boxes, features, kind)
+        if not backwards and speed > 0.02 * size:
+            yield _hidden(scene, track, velocity, features)
+
+
+def _hidden(scene: Scene, track: Track, velocity: Floats, features: dict[str, float]) -> Event:
+    """A moving thing that is seen no more: the time in which it should come out again."""
+    end, last = int(track.frames[-1]), scene.frames - 1
+    stop = min(last, end + max(2, round(HIDDEN_SECONDS * scene.fps)))
+    boxes = []
+    for frame in np.unique(np.linspace(end + 1, stop, 5).round().astype(int)):
+        moved = track.table[-1, 4:8] + np.tile(velocity * (frame - end), 2)
+        x0, y0, x1, y1 = (round(float(v) * scene.scale, 1) for v in moved)
+        boxes.append((int(frame), x0, y0, x1, y1))
+    return Event("hidden", min(last, end + 1), stop, tuple(boxes), features, "no_reappearance")
 
 
 def _border_then(scene: Scene, track: Track, velocity: Floats, ahead: int) -> float:

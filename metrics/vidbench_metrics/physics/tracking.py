@@ -16,8 +16,10 @@ from scipy.optimize import linear_sum_assignment
 from vidbench_metrics.physics.background import Difference, Image
 from vidbench_metrics.physics.camera import Similarity, apply
 
-LEAST_AREA = 9
+LEAST_AREA = 11
 """Pixels of the smallest blob, at the working size."""
+LEAST_SHARE = 0.00018
+"""Its least share of the frame."""
 MOST_BLOBS = 24
 """Blobs of a frame that are followed, the largest first."""
 GAP = 6
@@ -26,6 +28,12 @@ MERGED_GAP = 20
 """Frames that a track survives inside another's blob."""
 REACH = 2.5
 """Gate of the assignment in object sizes, beyond what its speed explains."""
+REACH_KNOWN = 1.2
+"""The same for a track whose speed is known."""
+UNLIKE_AREA = 1.0
+"""Logarithm of the areas' ratio from which a blob further away than an object's size is another thing."""
+UNLIKE_COLOUR = 45.0
+"""The same for the distance of colours."""
 NOBODY = 1e6
 
 COLUMNS = (
@@ -91,7 +99,8 @@ def blobs(frame: Image, seen: Difference, to_canvas: Similarity) -> list[Blob]:
     if count <= 1:
         return []
     order = sorted(range(1, count), key=lambda i: (-int(stats[i, cv2.CC_STAT_AREA]), i))
-    order = [i for i in order if stats[i, cv2.CC_STAT_AREA] >= LEAST_AREA][:MOST_BLOBS]
+    least = max(LEAST_AREA, LEAST_SHARE * seen.mask.size)
+    order = [i for i in order if stats[i, cv2.CC_STAT_AREA] >= least][:MOST_BLOBS]
     grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
     expected = np.asarray(cv2.cvtColor(seen.expected, cv2.COLOR_RGB2GRAY), np.uint8)
     found: list[Blob] = []
@@ -351,13 +360,13 @@ def _cost(track: _Track, blob: Blob) -> float:
     distance = float(np.hypot(dx, dy))
     speed = float(np.hypot(track.vx, track.vy))
     size = max(track.size, float(np.sqrt(blob.area)))
-    reach = REACH * size + 1.5 * speed + 4.0 + 2.0 * track.missed
+    reach = (REACH_KNOWN if track.length >= 4 else REACH) * size + speed + 3.0 + 1.5 * track.missed
     if track.length == 1:
         reach += 2 * size  # nothing is known of its speed
-    if distance > reach:
-        return NOBODY
     growth = abs(float(np.log(blob.area / max(track.area, 1.0))))
     colour = float(np.linalg.norm(np.subtract((blob.lightness, blob.red_green, blob.blue_yellow), track.colour)))
+    if distance > reach or (distance > size and (growth > UNLIKE_AREA or colour > UNLIKE_COLOUR)):
+        return NOBODY
     return distance / reach + 0.25 * min(growth, 3.0) + 0.35 * min(colour / 40.0, 2.0) + 0.05 * track.missed
 
 
