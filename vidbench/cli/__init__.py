@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
     "doctor": "say what is installed and what each missing thing costs",
+    "physics": "render clips with known physical violations, to calibrate the physics metrics",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

@@ -1,0 +1,15 @@
+"""The physics calibration suite: matched possible and impossible clips with truth, rendered from real engines.
+
+`vidbench physics make` renders it. Modules, in the order of the arrows between them:
+
+    world        what a scene, a body, a trajectory and a take are
+    scenarios    scenes at random, possible by construction
+    planar       simulation in the plane (pymunk)
+    truth        true boxes from label pictures
+    violations   the fifteen kinds: what is done to a body, when, and in which frames it shows
+    flat2d, lit3d, composite   one look each; they share no drawing code
+    make         jobs, folder, truth.jsonl, metadata.csv
+
+Both twins of a pair have one scene: the same simulation until something intervenes, the same camera, light and noise. They
+are equal pixel for pixel (before coding) up to the frame before `start`, or earlier where a difference only shows later.
+"""
