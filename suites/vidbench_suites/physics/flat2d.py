@@ -203,7 +203,7 @@ def _canvas(scene: Scene) -> tuple[Picture, Picture | None]:
     inverse = np.linalg.inv(rest[:, :2])
     x = (np.arange(width) + 0.5 - rest[0, 2]) * inverse[0, 0]
     z = (np.arange(height) + 0.5 - rest[1, 2]) * inverse[1, 1]
-    wall, floor = _ground(rng, width, height, scene.width), _ground(rng, width, height, scene.width)
+    wall, floor = (_contrasting(rng, scene, width, height) for _ in range(2))
     back = max((body.place[1] * scene.tilt for body in scene.bodies), default=0.0)
     back = (back + rng.uniform(0.02, 0.1) * scene.tall) if back > 0 or rng.random() < 0.6 else 0.0
     cover = np.clip(0.5 - (z - back) * scene.scale, 0, 1).astype(np.float32)[:, None, None]
@@ -232,6 +232,17 @@ def _canvas(scene: Scene) -> tuple[Picture, Picture | None]:
     front[..., :3] = np.where(front[..., 3:] > 0, front[..., :3] / np.maximum(front[..., 3:], 1e-3), grown)
     front[..., :3] = np.clip(front[..., :3], 0, 255)
     return canvas, front
+
+
+def _contrasting(rng: np.random.Generator, scene: Scene, width: int, height: int) -> Picture:
+    """A ground that no body's main colour disappears on."""
+    mains = np.array([skin.colours[0] for body in scene.bodies for skin in (body.skin, body.other_skin) if skin], float)
+    for least in np.linspace(130, 30, 40):
+        ground = _ground(rng, width, height, scene.width)
+        mean = ground.reshape(-1, 3).mean(axis=0)
+        if np.abs(mains - mean).sum(axis=1).min() > least:
+            break
+    return ground
 
 
 def _ground(rng: np.random.Generator, width: int, height: int, unit: int) -> Picture:

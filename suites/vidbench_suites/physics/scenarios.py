@@ -88,9 +88,9 @@ class Draft:
         return 1.0 if self.chance(0.5) else -1.0
 
     def half(self, low: float = 0.015, high: float = 0.12) -> float:
-        """Half a width in metres; widths are log-uniform shares of the picture's, at least 6 pixels."""
-        low = max(low, 6 / self.width)
-        share = math.exp(self.uniform(math.log(low), math.log(max(high, low * 1.2))))
+        """Half a width in metres; widths are near log-uniform shares of the picture's, at least 7 pixels."""
+        low = max(low, 7 / self.width)
+        share = low * (max(high, low * 1.2) / low) ** (self.uniform(0, 1) ** 0.8)
         return min(share * self.view, 0.42 * self.tall) / 2
 
     def skin(self, avoid: Skin | None = None) -> Skin:

@@ -137,7 +137,7 @@ def _path_span(scene: Scene, start: int, end: int | None = None, *, lands: bool 
             return None
         last = first
         for frame in range(first, (scene.frames - 1 if end is None else min(end, scene.frames - 1)) + 1):
-            if impossible.boxes[frame][HERO] is None and possible.boxes[frame][HERO] is None:
+            if impossible.boxes[frame][HERO] is None:
                 break
             last = frame
             if lands and frame > first and impossible.touch[frame, HERO]:
@@ -742,7 +742,7 @@ KINDS: dict[str, Kind] = {
         Kind("hover", {"apex": ("throw",), "abrupt": ("throw", "drop", "bounce"), "start": ("drop",)}, _hover),
         Kind(
             "slow_fall",
-            {"beside": ("drop",), "switched": ("drop", "throw", "bounce"), "alone": ("drop", "throw")},
+            {"beside": ("drop",), "switched": ("drop", "throw", "bounce"), "alone": ("drop",)},
             _slow_fall,
             lambda variant: {
                 "beside": {"second": "drop"},
