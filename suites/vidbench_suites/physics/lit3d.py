@@ -403,7 +403,7 @@ class _Builder:
             f"<visual><quality shadowsize='{int(rng.choice([512, 1024]))}' offsamples='{self.multisample}'/>"
             f"<global offwidth='{scene.width}' offheight='{scene.height}'/>"
             f"<map znear='0.01' zfar='60' shadowclip='1.2' haze='0.3'/><rgba haze='{_text(haze)} 1'/>"
-            f"<headlight ambient='{_text(np.full(3, rng.uniform(0.15, 0.45)))}' diffuse='{_text(np.full(3, rng.uniform(0, 0.3)))}' "
+            f"<headlight ambient='{_text(np.full(3, rng.uniform(0.2, 0.45)))}' diffuse='{_text(np.full(3, rng.uniform(0.15, 0.5)))}' "
             "specular='0 0 0'/></visual>"
             f"<asset>{''.join(self.lines)}</asset><worldbody>{''.join(world)}"
             "<camera name='eye' pos='0 -1 0' mode='fixed'/></worldbody></mujoco>",

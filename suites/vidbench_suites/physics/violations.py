@@ -345,7 +345,7 @@ def _rises(now: Context, contact: int) -> Callable[[Seen, Seen], Span | None]:
         fall = before - low
         if fall < max(8.0, 0.08 * now.scene.height) or height[top] - low < 1.06 * fall:
             return None
-        return first, top
+        return first + 1, top
 
     return span
 
@@ -491,7 +491,7 @@ def _velocity_jump(now: Context) -> Plan | None:
         to = (x * math.cos(turn) - z * math.sin(turn), x * math.sin(turn) + z * math.cos(turn))
         to = (to[0], abs(to[1])) if not air else to
     change = math.hypot(to[0] - x, to[1] - z)
-    if change < 0.2 * scene.view:
+    if change < (0.32 if air else 0.2) * scene.view:
         return None
     end = start + now.after(0.25, 2)
     inner = _path_span(scene, start, None)
