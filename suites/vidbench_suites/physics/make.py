@@ -12,7 +12,7 @@ import importlib
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,14 +114,23 @@ def generator(seed: int, job: Job) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *place, job.number]))
 
 
-def open_stage(scene: Scene, backgrounds: Path | None = None) -> Stage:
+def _cast(rng: np.random.Generator, look: str, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the look asks of `compose`, and what it adds to the scene."""
+    if look != "composite":
+        return options.scene, {}
+    from vidbench_suites.physics import composite
+
+    wanted, extra = composite.cast(rng, options.backgrounds)
+    return wanted | options.scene, extra
+
+
+def open_stage(scene: Scene) -> Stage:
     """The stage of the scene's look.
 
     Raises:
         MissingExtraError: the look's engine is not installed.
     """
-    module = importlib.import_module(f"vidbench_suites.physics.{scene.look}")
-    stage: Stage = module.Stage(scene, backgrounds) if scene.look == "composite" else module.Stage(scene)
+    stage: Stage = importlib.import_module(f"vidbench_suites.physics.{scene.look}").Stage(scene)
     return stage
 
 
@@ -129,9 +138,9 @@ def draw_control(job: Job, options: Options) -> tuple[Stage, list[Clip]]:
     """A control's stage and its one clip."""
     rng = generator(options.seed, job)
     for _ in range(ATTEMPTS):
-        scene = control(rng, job.look, job.what, **options.scene)
-        stage = open_stage(scene, options.backgrounds)
-        scene = stage.scene
+        wanted, extra = _cast(rng, job.look, options)
+        scene = replace(control(rng, job.look, job.what, **wanted), extra=extra)
+        stage = open_stage(scene)
         take = Take.plain(scene, stage.simulate())
         seen = see(stage.eye, scene, take)
         if _worth_seeing(scene, seen) and _shows_control(job.what, scene, seen, take):
@@ -173,9 +182,9 @@ def draw_pair(job: Job, options: Options) -> tuple[Stage, list[Clip]]:
     # The variant is drawn once, so that those that are hard to stage are not rare.
     variant = list(kind.variants)[int(rng.integers(len(kind.variants)))]
     for _ in range(ATTEMPTS):
-        scene = kind.scene(rng, job.look, variant, **options.scene)
-        stage = open_stage(scene, options.backgrounds)
-        scene = stage.scene
+        wanted, extra = _cast(rng, job.look, options)
+        scene = replace(kind.scene(rng, job.look, variant, **wanted), extra=extra)
+        stage = open_stage(scene)
         found = _stage_pair(job, scene, stage, variant, rng)
         if found is not None:
             return stage, found
@@ -268,7 +277,6 @@ def _row(
         ],
         "gravity": round(GRAVITY * scene.scale, 3) if scene.parallel else None,
         "pixels_per_meter": round(scene.scale, 3) if scene.parallel and scene.scaled else None,
-        "templates": scene.extra.get("about"),
     }
 
 
@@ -286,8 +294,6 @@ def perform(job: Job, options: Options, folder: Path) -> list[dict[str, Any]]:
             encode_h264(path, stage.render(clip.take), stage.scene.fps, crf=stage.scene.crf)
     finally:
         stage.close()
-    for clip in clips:
-        clip.row.pop("templates")
     return [clip.row for clip in clips]
 
 
