@@ -30,6 +30,8 @@ from vidbench_suites.physics.world import GRAVITY, Intervention, Scene, Take, Tr
 LOOKS = ("lit3d", "flat2d", "composite")
 MARK = "made-by-vidbench-physics.txt"
 ATTEMPTS = 400
+LEAST_CONTRAST = 20.0
+"""Grey levels by which the hero must change its pixels on the average, or nobody could see what happens to it."""
 
 
 class Stage(Protocol):
@@ -40,6 +42,10 @@ class Stage(Protocol):
 
     def simulate(self, interventions: tuple[Intervention, ...] = ()) -> Trajectory:
         """Run the physics."""
+        ...
+
+    def picture(self, take: Take, frame: int) -> NDArray[np.uint8]:
+        """Draw one frame, repeats left out."""
         ...
 
     def render(self, take: Take) -> Iterator[NDArray[np.uint8]]:
@@ -143,7 +149,7 @@ def draw_control(job: Job, options: Options) -> tuple[Stage, list[Clip]]:
         stage = open_stage(scene)
         take = Take.plain(scene, stage.simulate())
         seen = see(stage.eye, scene, take)
-        if _worth_seeing(scene, seen) and _shows_control(job.what, scene, seen, take):
+        if _worth_seeing(scene, seen) and _shows_control(job.what, scene, seen, take) and stands_out(stage, take, seen):
             return stage, [Clip(take, seen, _row(job, scene, seen, "possible", control=job.what))]
         stage.close()
     raise RuntimeError(f"no scene shows the control {job.what} in {ATTEMPTS} attempts")
@@ -153,6 +159,20 @@ def _worth_seeing(scene: Scene, seen: Seen) -> bool:
     """Whether something is in the picture for a good part of the clip."""
     visible = seen.share.max(axis=1) > 0.5
     return float(visible.mean()) > 0.35
+
+
+def stands_out(stage: Stage, take: Take, seen: Seen, near: int | None = None) -> bool:
+    """Whether the hero differs enough from what is behind it, in the frame closest to `near` that shows it best."""
+    near = stage.scene.frames // 2 if near is None else near
+    shown = [frame for frame in range(stage.scene.frames) if seen.share[frame, HERO] > 0.7]
+    if not shown:
+        return False
+    frame = min(shown, key=lambda one: abs(one - near))
+    bare = replace(take, visible=take.visible.copy())
+    bare.visible[:, HERO] = False
+    with_it, without = (stage.picture(one, frame).astype(np.float64) for one in (take, bare))
+    place = stage.eye.labels(take, frame, int(take.moments(stage.scene, frame)[0])) == HERO
+    return bool(place.any()) and float(np.abs(with_it - without)[place].mean()) >= LEAST_CONTRAST
 
 
 def _shows_control(name: str, scene: Scene, seen: Seen, take: Take) -> bool:
@@ -207,6 +227,10 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
     after = see(stage.eye, scene, impossible)
     span = plan.span(seen, after)
     if span is None or not 0 <= span[0] <= span[1] < scene.frames:
+        return None
+    if not stands_out(stage, possible, seen, span[0]) or (
+        impossible.swapped.any() and not stands_out(stage, impossible, after, span[1])
+    ):
         return None
     if plan.absent:
         possible = Take.plain(scene, trajectory, plan.absent)

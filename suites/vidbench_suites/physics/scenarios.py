@@ -478,7 +478,7 @@ def _film(draft: Draft, nuisance: str) -> Scene:
     rng, wish = draft.rng, draft.wish
     deepest = max(body.shape.reach for body in draft.bodies)
     bodies = tuple(_in_lane(body, deepest) for body in draft.bodies)
-    world = math.ceil(draft.frames * 1.7) + 2
+    world = draft.frames + (math.ceil(draft.frames * 0.7) if wish.get("jump") else 0) + 2
     camera = _camera(draft)
     path, light = _path(rng, nuisance, draft.frames, world, draft.fps), np.ones((world, 3))
     if nuisance == "light":

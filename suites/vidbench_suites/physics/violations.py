@@ -798,7 +798,7 @@ KINDS: dict[str, Kind] = {
             },
             _freeze,
         ),
-        Kind("jump_cut", {"skip": (*_MOVING, "crossing"), "camera": (*_MOVING, "rest", "shelf")}, _jump_cut),
+        Kind("jump_cut", {"skip": (*_MOVING, "crossing"), "camera": (*_MOVING, "rest", "shelf")}, _jump_cut, lambda variant: {"jump": True}),
         Kind(
             "flicker",
             {
