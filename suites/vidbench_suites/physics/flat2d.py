@@ -130,7 +130,9 @@ class Stage:
         # OpenCV puts pixel centres at whole numbers.
         whole = np.hstack([forward, (shift + forward @ [0.5, 0.5] - 0.5)[:, None]])
         return np.asarray(
-            cv2.warpAffine(canvas, whole, (scene.width, scene.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
+            cv2.warpAffine(
+                canvas, whole, (scene.width, scene.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            ),
             np.float32,
         )
 
@@ -152,7 +154,9 @@ def signed_distance(shape: Shape, x: Floats, z: Floats) -> Floats:
         return np.asarray(np.hypot(x, z) - a)
     if shape.kind == "box":
         right, above = np.abs(x) - a, np.abs(z) - c
-        return np.asarray(np.hypot(np.maximum(right, 0), np.maximum(above, 0)) + np.minimum(np.maximum(right, above), 0))
+        return np.asarray(
+            np.hypot(np.maximum(right, 0), np.maximum(above, 0)) + np.minimum(np.maximum(right, above), 0)
+        )
     if shape.kind == "capsule":
         return np.asarray(np.hypot(x - np.clip(x, c - a, a - c), z) - c)
     if shape.kind == "ellipsoid":
@@ -267,7 +271,9 @@ def _ground(rng: np.random.Generator, width: int, height: int, unit: int) -> Pic
     elif kind == "tiles":
         size = rng.uniform(0.05, 0.15) * unit
         column, row = (np.arange(width) / size).astype(int)[None], (np.arange(height) / size).astype(int)[:, None]
-        share = rng.random(64)[(column * 7 + row * 13 + column * row) % 64] if rng.random() < 0.5 else (column + row) % 2
+        share = (
+            rng.random(64)[(column * 7 + row * 13 + column * row) % 64] if rng.random() < 0.5 else (column + row) % 2
+        )
         share = np.broadcast_to(share, (height, width))
     elif kind == "grain":
         share = np.asarray(cv2.resize(rng.random((height // 2, width // 2)).astype(np.float32), (width, height)))

@@ -514,7 +514,9 @@ class _Builder:
         if plain and rng.random() < plain:
             picture[:] = skin.colours[0]
         self._texture(name, "cube", picture)
-        self.lines.append(f"<material name='{name}' texture='{name}' specular='{shine!r}' shininess='0.5' texuniform='false'/>")
+        self.lines.append(
+            f"<material name='{name}' texture='{name}' specular='{shine!r}' shininess='0.5' texuniform='false'/>"
+        )
 
     def _texture(self, name: str, kind: str, picture: NDArray[np.uint8]) -> None:
         import cv2
@@ -582,7 +584,9 @@ def _marble(rng: np.random.Generator, mains: Floats) -> NDArray[np.uint8]:
         share += np.kron(cells, np.ones((width, width)))
     elif kind == "marble":
         for cells in (4, 9, 21, 50):
-            share += np.asarray(cv2.resize(rng.normal(0, 1, (cells, cells)).astype(np.float32), (256, 256))) / cells**0.4
+            share += (
+                np.asarray(cv2.resize(rng.normal(0, 1, (cells, cells)).astype(np.float32), (256, 256))) / cells**0.4
+            )
     share += rng.normal(0, 0.15, share.shape).astype(np.float32)
     colour = rng.uniform(8, 26) * (1 + rng.uniform(-0.3, 0.3, 3))
     return np.clip(base + share[..., None] * colour, 5, 250).astype(np.uint8)

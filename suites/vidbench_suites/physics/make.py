@@ -116,7 +116,10 @@ def jobs_of(options: Options) -> list[Job]:
 def generator(seed: int, job: Job) -> np.random.Generator:
     """The random numbers of a job."""
     names = [*KINDS, *CONTROLS]
-    place = (LOOKS.index(job.look), names.index(job.what) if not job.is_control else len(KINDS) + list(CONTROLS).index(job.what))
+    place = (
+        LOOKS.index(job.look),
+        names.index(job.what) if not job.is_control else len(KINDS) + list(CONTROLS).index(job.what),
+    )
     return np.random.default_rng(np.random.SeedSequence([seed, *place, job.number]))
 
 
@@ -189,8 +192,14 @@ def _shows_control(name: str, scene: Scene, seen: Seen, take: Take) -> bool:
     if name == "leave_enter":
         return bool((shown.any(axis=0) & ~shown.all(axis=0)).any())
     if name in {"bounce", "wall_stop", "collision"}:
-        hits = [hit for hit in take.trajectory.hits if hit[0] < scene.frames * scene.steps and seen.boxes[hit[0] // scene.steps][HERO]]
-        want = {"bounce": lambda other: other < 100, "wall_stop": lambda other: 0 <= other < 100}.get(name, lambda other: other >= 100)
+        hits = [
+            hit
+            for hit in take.trajectory.hits
+            if hit[0] < scene.frames * scene.steps and seen.boxes[hit[0] // scene.steps][HERO]
+        ]
+        want = {"bounce": lambda other: other < 100, "wall_stop": lambda other: 0 <= other < 100}.get(
+            name, lambda other: other >= 100
+        )
         return any(body == HERO and want(other) for _, body, other in hits)
     return bool(shown[:, HERO].mean() > 0.4)
 
@@ -242,7 +251,17 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
         return None
     rows = (
         _row(job, scene, seen, "possible"),
-        _row(job, scene, after, "impossible", kind=job.what, variant=variant, span=span, boxes=boxes, repeat=impossible.repeat),
+        _row(
+            job,
+            scene,
+            after,
+            "impossible",
+            kind=job.what,
+            variant=variant,
+            span=span,
+            boxes=boxes,
+            repeat=impossible.repeat,
+        ),
     )
     return [Clip(possible, seen, rows[0]), Clip(impossible, after, rows[1])]
 
@@ -321,7 +340,9 @@ def perform(job: Job, options: Options, folder: Path) -> list[dict[str, Any]]:
     return [clip.row for clip in clips]
 
 
-def make(folder: Path, options: Options, report: Callable[[int, int, str], None] = lambda done, total, name: None) -> int:
+def make(
+    folder: Path, options: Options, report: Callable[[int, int, str], None] = lambda done, total, name: None
+) -> int:
     """Render a set.
 
     Args:
@@ -403,7 +424,9 @@ def write_truth(folder: Path, rows: list[dict[str, Any]], options: Options) -> N
     now = set(options.looks)
     kept: list[dict[str, Any]] = []
     if truth.exists():
-        kept = [row for row in map(json.loads, truth.read_text(encoding="utf-8").splitlines()) if row["look"] not in now]
+        kept = [
+            row for row in map(json.loads, truth.read_text(encoding="utf-8").splitlines()) if row["look"] not in now
+        ]
     everything = sorted([*kept, *rows], key=lambda row: str(row["clip"]))
     _drop_leftovers(folder, {row["clip"] for row in everything}, {row["look"] for row in rows})
     write_atomic(truth, "".join(json_line(row) for row in everything))
@@ -413,7 +436,9 @@ def write_truth(folder: Path, rows: list[dict[str, Any]], options: Options) -> N
     for row in everything:
         scale = row.get("pixels_per_meter")
         down = "[0, 1]" if scale is not None else ""
-        table.writerow([row["clip"], row["look"], _prompt(row), f"{row['fps']:g}", "" if scale is None else scale, down])
+        table.writerow(
+            [row["clip"], row["look"], _prompt(row), f"{row['fps']:g}", "" if scale is None else scale, down]
+        )
     write_atomic(folder / "metadata.csv", text.getvalue())
 
 

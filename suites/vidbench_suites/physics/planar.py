@@ -76,7 +76,9 @@ class _Run:
     def _add(self, number: int, body: Any) -> None:
         pymunk, shape = self.pymunk, body.shape
         corners = [tuple(map(float, point)) for point in shape.outline()]
-        area = abs(sum(x0 * z1 - x1 * z0 for (x0, z0), (x1, z1) in zip(corners, corners[1:] + corners[:1], strict=True)))
+        area = abs(
+            sum(x0 * z1 - x1 * z0 for (x0, z0), (x1, z1) in zip(corners, corners[1:] + corners[:1], strict=True))
+        )
         mass = 500 * area / 2
         if shape.round:
             moment = 0.4 * mass * shape.half[0] ** 2  # a ball's, not a disc's

@@ -116,7 +116,9 @@ class Draft:
         corners = half * np.stack([np.cos(angles), np.sin(angles)], 1)
         return Shape("polygon", (half, half * 0.8, half), tuple((float(x), float(z)) for x, z in corners))
 
-    def body(self, shape: Shape, place: tuple[float, float], velocity: tuple[float, float] = (0.0, 0.0), **more: Any) -> Body:
+    def body(
+        self, shape: Shape, place: tuple[float, float], velocity: tuple[float, float] = (0.0, 0.0), **more: Any
+    ) -> Body:
         more.setdefault("restitution", self.uniform(0.25, 0.8))
         more.setdefault("friction", self.uniform(0.3, 0.9))
         more.setdefault("skin", self.skin())
@@ -129,7 +131,9 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
     return tuple(round(255 * value * (1 - strength + strength * min(1.0, max(0.0, part)))) for part in ramp)  # type: ignore[return-value]
 
 
-def _roll(draft: Draft, half: float | None = None, kinds: Sequence[str] = ("sphere", "sphere", "box", "polygon")) -> None:
+def _roll(
+    draft: Draft, half: float | None = None, kinds: Sequence[str] = ("sphere", "sphere", "box", "polygon")
+) -> None:
     """The hero rolls or slides along the floor; a sliding thing slows down, a rolling one may."""
     shape = draft.shape(half or draft.half(0.02, 0.25 if draft.wish.get("big") else 0.14), kinds)
     way = draft.sign()
@@ -240,7 +244,11 @@ def _witness(draft: Draft, top: float, x: float, a: float, place: float, shape: 
 def _wall(draft: Draft) -> None:
     """The hero rolls, slides or flies against a wall."""
     way = draft.sign()
-    half = (draft.uniform(0.008, 0.03) * draft.view, draft.uniform(0.12, 0.25) * draft.view, draft.tall * draft.uniform(0.2, 0.42))
+    half = (
+        draft.uniform(0.008, 0.03) * draft.view,
+        draft.uniform(0.12, 0.25) * draft.view,
+        draft.tall * draft.uniform(0.2, 0.42),
+    )
     x = way * draft.uniform(0.0, 0.28) * draft.view
     front = draft.chance(0.5)
     draft.slabs.append(Slab("wall", (x, 0.0, half[2]), half, draft.skin(), front=front))
@@ -273,7 +281,11 @@ def _wall(draft: Draft) -> None:
         spot = x - way * (half[0] + other.half[0] * 1.05)
         if draft.wish.get("witness", False) and abs(spot - start) > 2 * (shape.reach + other.reach):
             return
-        draft.bodies.append(draft.body(other, (x + way * (half[0] + other.half[0] + draft.uniform(0.08, 0.15) * draft.view), other.base)))
+        draft.bodies.append(
+            draft.body(
+                other, (x + way * (half[0] + other.half[0] + draft.uniform(0.08, 0.15) * draft.view), other.base)
+            )
+        )
 
 
 def _occlusion(draft: Draft) -> None:
@@ -298,7 +310,9 @@ def _occlusion(draft: Draft) -> None:
         apex = max(0.02, meet + draft.uniform(-0.1, 0.1) * draft.seconds)
         if apex <= rise * 1.02 and apex > 0.25 * rise:
             height = top - GRAVITY * apex**2 / 2
-            draft.bodies.append(draft.body(shape, (start, height), (way * speed, GRAVITY * apex), spin=draft.uniform(-3, 3)))
+            draft.bodies.append(
+                draft.body(shape, (start, height), (way * speed, GRAVITY * apex), spin=draft.uniform(-3, 3))
+            )
             reach = draft.tall * 0.97
         else:
             flying = False
@@ -311,7 +325,9 @@ def _occlusion(draft: Draft) -> None:
         draft.bodies.append(draft.body(shape, (start, shape.base), (way * speed, 0.0), **more))
         reach = max(reach, shape.reach * 3.2)
     near = -1.6 * shape.reach - 0.02 * draft.view
-    draft.slabs.append(Slab("occluder", (x, near, reach / 2), (broad, 0.015 * draft.view, reach / 2), draft.skin(), front=True))
+    draft.slabs.append(
+        Slab("occluder", (x, near, reach / 2), (broad, 0.015 * draft.view, reach / 2), draft.skin(), front=True)
+    )
 
 
 def _crossing(draft: Draft) -> None:
@@ -410,7 +426,11 @@ def bystanders(draft: Draft, count: int, moving: bool | None = None) -> None:
         start = len(draft.bodies)
         wish, draft.wish = draft.wish, {}
         still = draft.still_behind if moving is None else not moving
-        choice = "rest" if still or (moving is None and draft.chance(0.3)) else draft.one(("roll", "throw", "drop", "bounce"))
+        choice = (
+            "rest"
+            if still or (moving is None and draft.chance(0.3))
+            else draft.one(("roll", "throw", "drop", "bounce"))
+        )
         slabs = list(draft.slabs)
         TEMPLATES[choice](draft)
         draft.slabs, draft.wish = slabs, wish
@@ -456,7 +476,9 @@ def compose(
     tall = lowest * math.exp(rng.uniform(0, math.log(4.5)))
     if fps >= 24:
         tall = min(tall, 5.0)
-    draft = Draft(rng, look, width, height, fps, frames, tall * width / height, float(rng.uniform(0.08, 0.24)), wish=wish)
+    draft = Draft(
+        rng, look, width, height, fps, frames, tall * width / height, float(rng.uniform(0.08, 0.24)), wish=wish
+    )
     TEMPLATES[template](draft)
     if wish.get("company"):
         bystanders(draft, 1, moving=True)
@@ -552,7 +574,11 @@ def _path(rng: np.random.Generator, nuisance: str, frames: int, world: int, fps:
     elif nuisance == "shake":
         speed = rng.uniform(1.5, 6.0)
         time = np.arange(world) / fps
-        for column, size in ((0, rng.uniform(0.003, 0.015)), (1, rng.uniform(0.003, 0.012)), (3, rng.uniform(0.0, 0.012))):
+        for column, size in (
+            (0, rng.uniform(0.003, 0.015)),
+            (1, rng.uniform(0.003, 0.012)),
+            (3, rng.uniform(0.0, 0.012)),
+        ):
             waves = sum(
                 np.sin(2 * np.pi * speed * rng.uniform(0.4, 1.6) * time + rng.uniform(0, 2 * np.pi)) for _ in range(4)
             )

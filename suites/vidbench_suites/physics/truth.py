@@ -75,9 +75,7 @@ def see(eye: Eye, scene: Scene, take: Take) -> Seen:
     return seen
 
 
-def _look(
-    eye: Eye, scene: Scene, take: Take, frame: int
-) -> tuple[list[Box | None], list[float], list[Box], Floats]:
+def _look(eye: Eye, scene: Scene, take: Take, frame: int) -> tuple[list[Box | None], list[float], list[Box], Floats]:
     moments = take.moments(scene, frame)
     pictures = [eye.labels(take, frame, int(moment)) for moment in sorted({int(moments[0]), int(moments[-1])})]
     boxes: list[Box | None] = []
@@ -166,7 +164,9 @@ class FlatEye:
         cosine, sine = np.cos(angle), np.sin(angle)
         points = take.shape(self.scene, frame, body).outline()
         # Clockwise for the viewer: x turns towards -z.
-        turned = np.stack([points[:, 0] * cosine + points[:, 1] * sine, -points[:, 0] * sine + points[:, 1] * cosine], 1)
+        turned = np.stack(
+            [points[:, 0] * cosine + points[:, 1] * sine, -points[:, 0] * sine + points[:, 1] * cosine], 1
+        )
         matrix = self.affine(take, frame)
         placed = turned + [place[0], place[2] + place[1] * self.scene.tilt]
         return np.asarray(placed @ matrix[:, :2].T + matrix[:, 2])

@@ -121,7 +121,9 @@ def _parts(scene: Scene, possible: Seen, impossible: Seen, start: int) -> int | 
     return None
 
 
-def _path_span(scene: Scene, start: int, end: int | None = None, *, lands: bool = False) -> Callable[[Seen, Seen], Span | None]:
+def _path_span(
+    scene: Scene, start: int, end: int | None = None, *, lands: bool = False
+) -> Callable[[Seen, Seen], Span | None]:
     """The span of a violation that shows in the hero's path: from where the twins' paths part to `end`, as far as it is seen.
 
     Args:
@@ -142,7 +144,9 @@ def _path_span(scene: Scene, start: int, end: int | None = None, *, lands: bool 
             last = frame
             if lands and frame > first and impossible.touch[frame, HERO]:
                 break
-        gaps = np.linalg.norm(possible.centre[first : last + 1, HERO] - impossible.centre[first : last + 1, HERO], axis=1)
+        gaps = np.linalg.norm(
+            possible.centre[first : last + 1, HERO] - impossible.centre[first : last + 1, HERO], axis=1
+        )
         size = possible.size(first, HERO)
         if float(gaps.max()) < max(4.0, 0.5 * size, 0.02 * scene.width) or last - first < 1:
             return None
@@ -389,7 +393,11 @@ def _time_reversed(now: Context) -> Plan | None:
         for f in range(now.count // 2, now.count - 3)
         if now.airborne(f) and height[f] >= height[f - 1] and height[f] >= height[f + 1] and now.in_view(f)
     ]
-    tops = [f for f in tops if any(f < now.count - 1 - (f - step // now.scene.steps) for step in contacts if step < f * now.scene.steps)]
+    tops = [
+        f
+        for f in tops
+        if any(f < now.count - 1 - (f - step // now.scene.steps) for step in contacts if step < f * now.scene.steps)
+    ]
     turn = now.pick(tops)
     if turn is None:
         return None
@@ -403,7 +411,9 @@ def _time_reversed(now: Context) -> Plan | None:
         back = 2 * turn - contact
         last = back
         rising = -impossible.centre[:, HERO, 1]
-        while last + 1 < now.count and rising[last + 1] >= rising[last] and impossible.boxes[last + 1][HERO] is not None:
+        while (
+            last + 1 < now.count and rising[last + 1] >= rising[last] and impossible.boxes[last + 1][HERO] is not None
+        ):
             last += 1
         gain = (rising[last] - rising[back]) / max(1.0, rising[turn] - rising[back])
         return (back, last) if last - back >= 2 and gain > 1.08 else None
@@ -498,7 +508,12 @@ def _velocity_jump(now: Context) -> Plan | None:
 
     def span(possible: Seen, impossible: Seen) -> Span | None:
         found = inner(possible, impossible)
-        if found is None or found[0] > start + now.after(0.15, 2) or impossible.touch[start : start + 2, HERO].any() and air:
+        if (
+            found is None
+            or found[0] > start + now.after(0.15, 2)
+            or impossible.touch[start : start + 2, HERO].any()
+            and air
+        ):
             return None
         return start, max(min(end, now.count - 1), found[0] + 1)
 
@@ -647,7 +662,9 @@ def _pass_through(now: Context) -> Plan | None:
         slab, moments = now.scene.slabs[slabs[0]], range(found[0], found[1] + 1)
         # Until it has come out on the other side, as far as the boxes tell.
         gaps = [float(np.linalg.norm(possible.centre[f, HERO] - impossible.centre[f, HERO])) for f in moments]
-        need = (2 * (slab.half[0] if slab.role == "wall" else slab.half[2]) + 1.2 * now.scene.bodies[HERO].shape.reach) * now.scene.scale
+        need = (
+            2 * (slab.half[0] if slab.role == "wall" else slab.half[2]) + 1.2 * now.scene.bodies[HERO].shape.reach
+        ) * now.scene.scale
         out = [f for f, gap in zip(moments, gaps, strict=True) if gap > need]
         return found[0], min(found[1], out[0] + now.after(0.1)) if out else found[1]
 
@@ -798,7 +815,12 @@ KINDS: dict[str, Kind] = {
             },
             _freeze,
         ),
-        Kind("jump_cut", {"skip": (*_MOVING, "crossing"), "camera": (*_MOVING, "rest", "shelf")}, _jump_cut, lambda variant: {"jump": True}),
+        Kind(
+            "jump_cut",
+            {"skip": (*_MOVING, "crossing"), "camera": (*_MOVING, "rest", "shelf")},
+            _jump_cut,
+            lambda variant: {"jump": True},
+        ),
         Kind(
             "flicker",
             {
