@@ -125,7 +125,9 @@ def test_unknown_names_get_a_hint(options, tmp_path, change, words):
 def test_a_foreign_folder_is_left_alone(options, tmp_path):
     needs("flat2d")
     (tmp_path / "mine.mp4").write_bytes(b"precious")
-    with pytest.raises(InputError, match=r"is not empty and was not made by `vidbench physics make`; choose another -o"):
+    with pytest.raises(
+        InputError, match=r"is not empty and was not made by `vidbench physics make`; choose another -o"
+    ):
         suite.make(tmp_path, replace(options, looks=("flat2d",)))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
     with pytest.raises(InputError, match="is a file; choose another -o"):

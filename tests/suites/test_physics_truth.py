@@ -195,6 +195,8 @@ def test_a_hovering_body_stands_still_and_a_slow_one_falls_slowly(options):
     assert np.ptp(possible.take.trajectory.place[moments, HERO, 2]) > 0.02
     stage, (possible, impossible) = drawn("flat2d", "slow_fall", replace(big, seed=11))
     scene, row = stage.scene, impossible.row
-    height = impossible.take.trajectory.place[row["start"] * scene.steps : row["end"] * scene.steps - scene.steps, HERO, 2]
+    height = impossible.take.trajectory.place[
+        row["start"] * scene.steps : row["end"] * scene.steps - scene.steps, HERO, 2
+    ]
     fall = -2 * np.polyfit(np.arange(len(height)) * scene.step, height, 2)[0]
     assert 0.14 * GRAVITY < fall < 0.39 * GRAVITY

@@ -109,7 +109,7 @@ class Stage:
         self.scene = scene
         self.mujoco = engine()
         self.rng = np.random.default_rng([scene.seed, 1])
-        self.multisample = 4 if self.rng.random() < 0.5 else 0
+        self.multisample = 4 if self.rng.random() < 0.2 else 0
         xml, assets = _Builder(scene, self.rng, self.multisample).build()
         self.model = self.mujoco.MjModel.from_xml_string(xml, assets)
         self.data = self.mujoco.MjData(self.model)

@@ -21,9 +21,10 @@ NUISANCE_SHARE = 0.4
 
 RATES = (8.0, 10.0, 12.0, 15.0, 24.0, 25.0, 30.0, 50.0, 60.0)
 SIZES = (
-    (192, 144), (256, 192), (256, 256), (320, 180), (320, 240), (320, 240), (384, 216), (424, 240), (480, 270),
-    (480, 360), (512, 288), (640, 360),
+    (192, 144), (192, 144), (256, 192), (256, 192), (256, 256), (320, 180), (320, 180), (320, 240), (320, 240), (320, 240),
+    (384, 216), (424, 240), (480, 270), (480, 360), (512, 288), (640, 360),
 )  # fmt: skip
+"""Large pictures are rarer: they cost more and show the same."""
 MAX_FRAMES = 72
 
 CONTROLS = {
@@ -505,14 +506,14 @@ def _film(draft: Draft, nuisance: str) -> Scene:
     path, light = _path(rng, nuisance, draft.frames, world, draft.fps), np.ones((world, 3))
     if nuisance == "light":
         light = _light(rng, draft.frames, world)
-    shutter, samples = float(rng.uniform(0.1, 0.5)), int(rng.choice([1, 1, 2, 3]))
+    shutter, samples = float(rng.uniform(0.1, 0.5)), int(rng.choice([1, 1, 1, 2, 3]))
     defocus = float(rng.choice([0.0, 0.0, 0.4, 0.7]))
     noise = float(rng.choice([0.0, 0.8, 1.6, 2.4]))
     crf = int(rng.integers(15, 28))
     if nuisance == "noise":
         noise = float(rng.uniform(5, 13))
     elif nuisance == "blur":
-        shutter, samples = float(rng.uniform(0.7, 1.0)), 6
+        shutter, samples = float(rng.uniform(0.7, 1.0)), 5
         defocus = float(rng.uniform(0.8, 1.8)) * draft.width / 320
     elif nuisance == "compress":
         crf = int(rng.integers(33, 42))
