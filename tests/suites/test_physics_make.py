@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,24 +18,25 @@ from vidbench_suites.physics import make as suite
 from .conftest import needs
 
 KEYS = {
-    "clip", "pair", "look", "possible", "kind", "variant", "control", "nuisance", "frames", "fps", "width", "height", "start",
-    "end", "boxes", "tracks", "gravity", "pixels_per_meter",
+    "clip", "pair", "look", "possible", "kind", "variant", "control", "nuisance", "frames", "fps", "width", "height",
+    "start", "end", "boxes", "tracks", "gravity", "pixels_per_meter",
 }  # fmt: skip
 
 
-def rows_of(folder: Path) -> list[dict]:
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
 
 
 def test_every_kind_has_a_pair_and_every_control_a_clip(whole_set):
     rows = rows_of(whole_set)
-    kinds = (
-        "vanish appear swap no_reappearance gravity_reversed hover slow_fall energy_gain time_reversed teleport "
-        "velocity_jump pass_through freeze jump_cut flicker"
-    ).split()
-    controls = (
-        "leave_enter occlusion pan zoom shake light blur compression noise rest projectile crossing collision bounce wall_stop"
-    ).split()
+    kinds = [
+        "vanish", "appear", "swap", "no_reappearance", "gravity_reversed", "hover", "slow_fall", "energy_gain",
+        "time_reversed", "teleport", "velocity_jump", "pass_through", "freeze", "jump_cut", "flicker",
+    ]  # fmt: skip
+    controls = [
+        "leave_enter", "occlusion", "pan", "zoom", "shake", "light", "blur", "compression", "noise", "rest",
+        "projectile", "crossing", "collision", "bounce", "wall_stop",
+    ]  # fmt: skip
     assert sorted(row["kind"] for row in rows if not row["possible"]) == sorted(kinds)
     assert sorted(row["control"] for row in rows if row["control"]) == sorted(controls)
     for row in rows:

@@ -10,7 +10,7 @@ import pytest
 
 from vidbench_suites.physics import make as suite
 from vidbench_suites.physics.scenarios import compose
-from vidbench_suites.physics.truth import see
+from vidbench_suites.physics.truth import LEAST_PIXELS, see
 from vidbench_suites.physics.violations import HERO
 from vidbench_suites.physics.world import GRAVITY, Intervention, Take
 
@@ -28,7 +28,7 @@ def centre(clip: suite.Clip, frame: int) -> Any:
     return None if box is None else np.array([box[0] + box[2], box[1] + box[3]]) / 2
 
 
-@pytest.mark.parametrize(("look", "kind"), TWINS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("look", "kind"), TWINS, ids=str)
 def test_twins_are_equal_pixel_for_pixel_until_the_violation(look, kind, options):
     needs(look)
     stage, (possible, impossible) = drawn(look, kind, options)
@@ -43,7 +43,11 @@ def test_twins_are_equal_pixel_for_pixel_until_the_violation(look, kind, options
     # A path leaves the true one gradually: what differs before `start` is too little to be seen.
     for frame in range(int(differ[0]), start):
         places = centre(possible, frame), centre(impossible, frame)
-        assert places[0] is not None
+        if places[0] is None and places[1] is None:  # hidden in both, but for a soft edge
+            assert np.abs(one[frame].astype(int) - two[frame]).max(axis=2).sum() / 255 < LEAST_PIXELS
+            continue
+        if impossible.row["variant"].endswith("-occluder") and (places[0] is None or places[1] is None):
+            continue  # the larger of the two bodies comes out first
         size = possible.seen.size(frame, HERO)
         assert np.linalg.norm(places[0] - places[1]) <= max(1.5, 0.1 * size) + 1
     at_once = {"vanish", "appear", "swap", "no_reappearance", "teleport", "freeze", "jump_cut", "flicker"}
@@ -60,8 +64,9 @@ def test_boxes_hold_exactly_what_a_render_without_the_body_lacks(look, name, opt
     if look == "composite":
         monkeypatch.setattr(stage, "_shade", lambda *what: None)
     if look == "lit3d":  # a body's shadow and mirror image are not the body
-        stage.model.light_castshadow[:] = 0
-        stage.model.mat_reflectance[:] = 0
+        model = stage.model  # type: ignore[attr-defined]
+        model.light_castshadow[:] = 0
+        model.mat_reflectance[:] = 0
     stage.scene = stage.eye.scene = replace(stage.scene, defocus=0.0, noise=0.0, nuisance="none")  # type: ignore[attr-defined]
     bare = replace(clip.take, visible=clip.take.visible.copy())
     bare.visible[:, HERO] = False

@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--backgrounds",
     type=click.Path(path_type=Path),
-    help="Folder of real videos for the look composite; default: real clips near by, else videos of installed packages.",
+    help="Folder of real videos for the look composite; default: real clips near by or in installed packages.",
 )
 def command(
     seed: int,

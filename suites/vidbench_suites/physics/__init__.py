@@ -10,6 +10,7 @@
     flat2d, lit3d, composite   one look each; they share no drawing code
     make         jobs, folder, truth.jsonl, metadata.csv
 
-Both twins of a pair have one scene: the same simulation until something intervenes, the same camera, light and noise. They
-are equal pixel for pixel (before coding) up to the frame before `start`, or earlier where a difference only shows later.
+Both twins of a pair have one scene: the same simulation until something intervenes, the same camera, light and noise.
+They are equal pixel for pixel (before coding) until then. `start` in the truth is the first frame in which a person can
+see it: where a path parts slowly from the true one, a frame or two later.
 """

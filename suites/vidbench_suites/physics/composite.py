@@ -1,14 +1,15 @@
 """The look `composite`: photographic sprites pasted over real video, moved by pymunk.
 
-Backgrounds are real clips, filmed by fixed or handheld cameras; surfaces are cut from frames of other clips. All that is
-pasted (bodies, a ledge to bounce on, walls, occluders, soft shadows) is a sprite with soft alpha that is warped into place. It
-sticks to the filmed scene: the camera's motion is estimated from tracked corners and carried over to the sprites.
+Backgrounds are real clips, filmed by fixed or handheld cameras; surfaces are cut from frames of other clips. All that
+is pasted (bodies, a ledge to bounce on, walls, occluders, soft shadows) is a sprite with soft alpha that is warped into
+place. It sticks to the filmed scene: the camera's motion is estimated from tracked corners and carried over.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Footage:
 
     @property
     def seconds(self) -> float:
+        """Length, the last frame not counted."""
         return len(self.frames) / self.fps
 
     @property
@@ -149,7 +151,7 @@ def camera_motion(frames: NDArray[np.uint8]) -> Floats:
     cv2.setRNGSeed(1)
     total, whole = np.eye(3), [np.eye(3)[:2]]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    for before, after in zip(grey, grey[1:], strict=False):
+    for before, after in itertools.pairwise(grey):
         step = np.eye(3)
         corners = cv2.goodFeaturesToTrack(before, 150, 0.01, 8)
         if corners is not None and len(corners) >= 12:
@@ -226,8 +228,6 @@ class Stage:
         """Forget what was drawn."""
         self._known.clear()
 
-    # --- geometry --------------------------------------------------------------------------------------------------------
-
     def _fit(self) -> Floats:
         """(2, 3) from pixels of the footage to those of the picture: it covers the picture, with some room."""
         height, width = self.clip.frames.shape[1:3]
@@ -251,7 +251,7 @@ class Stage:
         return np.clip(np.rint(shown * self.clip.fps / self.scene.fps), 0, len(self.clip.frames) - 1).astype(np.int64)
 
     def _carried(self, number: int) -> Floats:
-        """(2, 3) from pixels of the first picture to those that show footage frame `number`, the camera path left out."""
+        """(2, 3) what the filming camera's motion up to footage frame `number` does to the picture."""
         fit = np.vstack([self.fit, [0, 0, 1]])
         motion = np.vstack([self.clip.motion[number], [0, 0, 1]])
         return np.asarray((fit @ motion @ np.linalg.inv(fit))[:2])
@@ -266,8 +266,6 @@ class Stage:
         number = int(self.footage_frames(take)[frame])
         rest = np.vstack([flat_affine(self.scene, np.array([0.0, 0.0, 1.0, 0.0, 0.0])), [0, 0, 1]])
         return np.asarray((self.path(take.path[frame]) @ np.vstack([self._carried(number), [0, 0, 1]]) @ rest)[:2])
-
-    # --- drawing ---------------------------------------------------------------------------------------------------------
 
     def render(self, take: Take) -> Iterator[NDArray[np.uint8]]:
         """(H, W, 3) uint8 RGB, frame by frame."""
@@ -397,7 +395,7 @@ class Stage:
             fixed = [(_board(photo, (0.0, back - deep), (3 * scene.view, deep), rng, tiles=6), False)]
             for slab in sorted(scene.slabs, key=lambda one: -one.centre[1]):
                 photo = self._photograph(slab.skin)
-                middle, half = (slab.centre[0], slab.centre[2]), (slab.half[0], slab.half[2])
+                middle, half = slab.flat_centre(scene.tilt), (slab.half[0], slab.half[2])
                 fixed.append((_board(photo, middle, half, rng), slab.front))
             self._fixed = fixed
         return self._fixed
@@ -455,8 +453,8 @@ def paste(
         ),
         np.float32,
     )
-    alpha, colour = warped[..., 3:], warped[..., :3]
-    colour = colour / np.maximum(alpha, 1e-3)  # sprites hold their colours multiplied by alpha
+    alpha: NDArray[Any] = warped[..., 3:]
+    colour: NDArray[Any] = warped[..., :3] / np.maximum(alpha, 1e-3)  # sprites hold their colours multiplied by alpha
     if tint is not None:
         colour = np.clip(colour * tint.astype(np.float32), 0, 255)
     if floor is not None:
@@ -480,7 +478,7 @@ def cut_out(shape: Shape, skin: Skin, photo: NDArray[np.uint8], behind: Floats) 
     cv2.fillPoly(mask, [np.rint(outline * 4).astype(np.int32)], 255, lineType=cv2.LINE_AA)
     alpha = np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA), np.float32) / 255
     alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), float(rng.uniform(0.5, 1.2))), np.float32)
-    colour = np.asarray(cv2.resize(photo, (size, size)), np.float32)
+    colour: Picture = np.asarray(cv2.resize(photo, (size, size)), np.float32)
     main = np.array(skin.colours[0], np.float32)
     share = float(rng.uniform(0.3, 0.55))
     # More of the body's own colour where the photograph would not stand out.

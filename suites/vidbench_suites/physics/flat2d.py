@@ -1,8 +1,8 @@
 """The look `flat2d`: a plane world simulated by pymunk, drawn analytically with numpy.
 
-Every pixel of a body is computed from its signed distance to the body's outline, so edges are antialiased at any size and
-turn; surfaces are procedural patterns of several colours. The background is a gradient, blotches, stripes, tiles or grain,
-with a floor in the same manner; it is drawn once on a canvas larger than the picture, for cameras that move.
+Every pixel of a body is computed from its signed distance to the body's outline, so edges are antialiased at any size
+and turn; surfaces are procedural patterns of several colours. The background is a gradient, blotches, stripes, tiles or
+grain, with a floor in the same manner; it is drawn once on a canvas larger than the picture, for cameras that move.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Stage:
 
 
 def signed_distance(shape: Shape, x: Floats, z: Floats) -> Floats:
-    """Distance to the outline in metres, negative inside; near the outline it is exact but for ellipses (first order)."""
+    """Distance to the outline in metres, negative inside; near it exact, for ellipses to first order."""
     a, _, c = shape.half
     if shape.kind == "sphere":
         return np.asarray(np.hypot(x, z) - a)
@@ -216,7 +216,7 @@ def _canvas(scene: Scene) -> tuple[Picture, Picture | None]:
     canvas *= 1 - line * np.float32(rng.uniform(0, 0.6))
     front = np.zeros((height, width, 4), np.float32)
     for slab in sorted(scene.slabs, key=lambda one: -one.centre[1]):
-        (left, _, low), (a, _, c) = slab.centre, slab.half
+        (left, low), (a, _, c) = slab.flat_centre(scene.tilt), slab.half
         u, v = np.meshgrid((x - left), (z - low))
         box = Shape("box", (a, a, c))
         distance = signed_distance(box, u, v) * scene.scale
@@ -262,7 +262,8 @@ def _ground(rng: np.random.Generator, width: int, height: int, unit: int) -> Pic
         share = np.zeros((height, width))
         for octave in (3, 7, 17, 37):
             cells = rng.random((round(octave * _ROOM), round(octave * _ROOM))).astype(np.float32)
-            share += np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)) / octave**0.5
+            smooth = np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), np.float64)
+            share += smooth / octave**0.5
         share = (share - share.min()) / max(1e-6, float(np.ptp(share)))
     elif kind == "stripes":
         angle, period = rng.uniform(0, np.pi), rng.uniform(0.04, 0.2) * unit

@@ -1,8 +1,8 @@
 """The look `lit3d`: simulated and rendered by MuJoCo, with a textured floor, shadows and perspective.
 
-The engine runs the scene once for each twin; then poses are replayed, so that shadows and reflections follow whatever was done
-to a body. Contacts are damped springs, stiff enough (400 rad/s at half a millisecond a step) that the measured share of
-the speed that a bounce keeps is within 0.02 of exp(-pi z / sqrt(1 - z^2)) for damping ratios z up to 0.2.
+The engine runs the scene once for each twin; then poses are replayed, so that shadows and reflections follow whatever
+was done to a body. Contacts are damped springs, stiff enough (400 rad/s at half a millisecond a step) that the share of
+the speed that a bounce keeps was measured within 0.03 of exp(-pi z / sqrt(1 - z^2)) for damping ratios z up to 0.2.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def check(backgrounds: Path | None = None) -> None:
         mujoco.Renderer(model, 16, 16).close()
     except Exception as error:  # what is raised depends on the OpenGL library that is missing
         raise InputError(
-            f"MuJoCo cannot draw here ({type(error).__name__}: {error}); install libegl1 or libosmesa6 and set MUJOCO_GL to "
-            "egl or osmesa, or leave out the look lit3d"
+            f"MuJoCo cannot draw here ({type(error).__name__}: {error}); install libegl1 or libosmesa6 and set "
+            "MUJOCO_GL to egl or osmesa, or leave out the look lit3d"
         ) from None
 
 
@@ -126,6 +126,10 @@ class Stage:
             self.body_of_geom[self.geom[number]] = number
             if self.other[number] >= 0:
                 self.body_of_geom[self.other[number]] = number
+        self.number_of = {geom: number for number, geom in enumerate(self.geom)}
+        self.static_of = {self._id("geom", "floor"): -1} | {
+            self._id("geom", f"s{n}"): n for n, slab in enumerate(scene.slabs) if slab.solid
+        }
         self.colours = self.model.geom_rgba.copy()
         self.qpos = [int(self.model.jnt_qposadr[self.model.joint(f"j{n}").id]) for n in range(count)]
         self.qvel = [int(self.model.jnt_dofadr[self.model.joint(f"j{n}").id]) for n in range(count)]
@@ -154,8 +158,6 @@ class Stage:
             self._renderer.close()
             self._renderer = None
 
-    # --- physics ---------------------------------------------------------------------------------------------------------
-
     def simulate(self, interventions: tuple[Intervention, ...] = ()) -> Trajectory:
         """Run the scene's physics from time 0; interventions change nothing before their step."""
         # Ghosts clear collision bits of the model for good, so every run starts from the same ones.
@@ -174,10 +176,6 @@ class Stage:
             data.qpos[at : at + 3], data.qpos[at + 3 : at + 7] = body.place, quaternion(body.angle)
             data.qvel[speed : speed + 3] = body.velocity
             data.qvel[speed + 4] = body.spin
-        number_of = {geom: number for number, geom in enumerate(self.geom)}
-        static_of = {self._id("geom", "floor"): -1} | {
-            self._id("geom", f"s{n}"): n for n, slab in enumerate(scene.slabs) if slab.solid
-        }
         place, turn = np.zeros((count, bodies, 3)), np.zeros((count, bodies, 4))
         touch, hits = np.zeros((count, bodies), bool), []
         factor = np.ones(bodies)
@@ -204,11 +202,7 @@ class Stage:
                     elif drag[number] and before[number]:
                         data.qvel[speed : speed + 6] *= max(0.0, 1 - drag[number] * dt)
                 mujoco.mj_step(model, data)
-                found: list[set[int]] = [set() for _ in range(bodies)]
-                for first, second in data.contact.geom[: data.ncon]:
-                    for one, two in ((int(first), int(second)), (int(second), int(first))):
-                        if one in number_of:
-                            found[number_of[one]].add(static_of.get(two, 100 + number_of.get(two, 0)))
+                found = self._touched()
                 for number in range(bodies):
                     if found[number] and step + 1 < count:
                         touch[step + 1, number] = True
@@ -216,6 +210,15 @@ class Stage:
                     self._gain(number, found[number], falling, gains)
                 before = found
         return Trajectory(place, turn, touch, hits)
+
+    def _touched(self) -> list[set[int]]:
+        """What each body is in contact with, as in `Trajectory.hits`."""
+        found: list[set[int]] = [set() for _ in self.geom]
+        for first, second in self.data.contact.geom[: self.data.ncon]:
+            for one, two in ((int(first), int(second)), (int(second), int(first))):
+                if one in self.number_of:
+                    found[self.number_of[one]].add(self.static_of.get(two, 100 + self.number_of.get(two, 0)))
+        return found
 
     def _gain(self, number: int, found: set[int], falling: Floats, gains: dict[int, list[float]]) -> None:
         speed = self.qvel[number] + 2
@@ -260,8 +263,6 @@ class Stage:
         """Angular velocity in the body's own axes (as MuJoCo has it) of a turn about the world's y axis."""
         return np.asarray(rotation(self.data.qpos[at + 3 : at + 7]).T @ np.array([0.0, about_y, 0.0]))
 
-    # --- camera ----------------------------------------------------------------------------------------------------------
-
     def camera(self, row: Floats) -> tuple[Floats, Floats, float]:
         """Place (3,), axes (3, 3) with columns right, up, backward, and vertical field of view in degrees."""
         scene = self.scene
@@ -291,8 +292,6 @@ class Stage:
         depth = np.maximum(-local[:, 2], 1e-3)
         x = self.scene.width / 2 + focal * local[:, 0] / depth
         return np.stack([x, self.scene.height / 2 - focal * local[:, 1] / depth], 1)
-
-    # --- drawing ---------------------------------------------------------------------------------------------------------
 
     def pose(self, take: Take, frame: int, moment: int) -> None:
         """Put bodies and camera where the take has them."""
@@ -346,7 +345,7 @@ class Stage:
             rng = np.random.default_rng([scene.seed, 2, frame])
             strength = scene.noise * np.sqrt(0.35 + light.mean(axis=2, keepdims=True) / 128)
             light = light + strength.astype(np.float32) * rng.standard_normal(light.shape, dtype=np.float32)
-        return np.clip(light + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(light + 0.5, 0, 255), np.uint8)
 
 
 def rotation(turn: Floats) -> Floats:
@@ -403,8 +402,8 @@ class _Builder:
             f"<visual><quality shadowsize='{int(rng.choice([512, 1024]))}' offsamples='{self.multisample}'/>"
             f"<global offwidth='{scene.width}' offheight='{scene.height}'/>"
             f"<map znear='0.01' zfar='60' shadowclip='1.2' haze='0.3'/><rgba haze='{_text(haze)} 1'/>"
-            f"<headlight ambient='{_text(np.full(3, rng.uniform(0.2, 0.45)))}' diffuse='{_text(np.full(3, rng.uniform(0.15, 0.5)))}' "
-            "specular='0 0 0'/></visual>"
+            f"<headlight ambient='{_text(np.full(3, rng.uniform(0.2, 0.45)))}' "
+            f"diffuse='{_text(np.full(3, rng.uniform(0.15, 0.5)))}' specular='0 0 0'/></visual>"
             f"<asset>{''.join(self.lines)}</asset><worldbody>{''.join(world)}"
             "<camera name='eye' pos='0 -1 0' mode='fixed'/></worldbody></mujoco>",
             self.assets,
@@ -419,7 +418,8 @@ class _Builder:
             strong = rng.uniform(0.45, 0.8) * (1.0 if number == 0 else 0.4)
             lights.append(
                 f"<light pos='{_text(place)}' dir='{_text(aim / np.linalg.norm(aim))}' type='directional' "
-                f"castshadow='{'true' if number == 0 else 'false'}' diffuse='{_text(strong * rng.uniform(0.9, 1.0, 3))}' "
+                f"castshadow='{'true' if number == 0 else 'false'}' "
+                f"diffuse='{_text(strong * rng.uniform(0.9, 1.0, 3))}' "
                 f"specular='{_text(np.full(3, rng.uniform(0, 0.4)))}'/>"
             )
         return lights
@@ -435,8 +435,8 @@ class _Builder:
         )
         size = 12 * view
         return (
-            f"<geom name='floor' type='plane' size='{size!r} {size!r} 1' material='floor' contype='0' conaffinity='{_FLOOR}' "
-            "friction='1 0.005 0.0001'/>"
+            f"<geom name='floor' type='plane' size='{size!r} {size!r} 1' material='floor' contype='0' "
+            f"conaffinity='{_FLOOR}' friction='1 0.005 0.0001'/>"
         )
 
     def _back(self) -> list[str]:
@@ -477,12 +477,11 @@ class _Builder:
             bits |= sum(1 << (_SLABS + n) for n, slab in enumerate(self.scene.slabs) if slab.solid)
         bounce = min(max(body.restitution, 0.05), 0.97)
         damping = -math.log(bounce) / math.hypot(math.pi, math.log(bounce))
-        # Half of the damping law's error at strong damping is taken out by asking for a little more.
         reference = f"{-(_STIFFNESS**2)!r} {-2 * damping * _STIFFNESS!r}"
         return (
             f"<body name='b{number}' pos='0 0 {number!r}'><freejoint name='j{number}'/>"
-            f"<geom name='g{number}' {self._geom(body.shape, f'g{number}')} material='b{number}' density='500' priority='1' "
-            f"contype='{bits}' conaffinity='{lane}' condim='3' friction='{body.friction!r} 0.005 0.0001' "
+            f"<geom name='g{number}' {self._geom(body.shape, f'g{number}')} material='b{number}' density='500' "
+            f"priority='1' contype='{bits}' conaffinity='{lane}' condim='3' friction='{body.friction!r} 0.005 0.0001' "
             f"solref='{reference}' solimp='0.99 0.99 0.001'/></body>"
         )
 
@@ -491,7 +490,8 @@ class _Builder:
         self._material(f"o{number}", body.other_skin or body.skin)
         return (
             f"<body name='ob{number}' mocap='true' pos='0 0 {2 * _AWAY!r}'><geom name='o{number}' "
-            f"{self._geom(body.other or body.shape, f'o{number}')} material='o{number}' contype='0' conaffinity='0'/></body>"
+            f"{self._geom(body.other or body.shape, f'o{number}')} material='o{number}' contype='0' "
+            "conaffinity='0'/></body>"
         )
 
     def _geom(self, shape: Shape, name: str) -> str:
@@ -502,7 +502,7 @@ class _Builder:
             return f"type='capsule' fromto='{c - a!r} 0 0 {a - c!r} 0 0' size='{c!r}'"
         if shape.kind == "polygon":
             vertices = " ".join(_text(point) for point in shape.surface())
-            # An inertia of the hull; MuJoCo moves a mesh's origin to its centre of mass, which a regular prism has at 0.
+            # MuJoCo moves a mesh's origin to its centre of mass, which a regular prism has at 0 anyway.
             self.lines.append(f"<mesh name='{name}' vertex='{vertices}'/>")
             return f"type='mesh' mesh='{name}'"
         return f"type='{shape.kind}' size='{a!r} {b!r} {c!r}'"
@@ -558,7 +558,7 @@ def _decor(skin: Skin, rng: np.random.Generator) -> NDArray[np.uint8]:
             cv2.circle(tile, (32, 32), radius, colours[number % 3], -1)
     elif skin.pattern == "grain":
         field = cv2.resize(rng.uniform(0.5, 1.3, (12, 12)).astype(np.float32), (64, 64))
-        return np.clip(tile * np.asarray(field)[..., None], 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(tile * np.asarray(field)[..., None], 0, 255), np.uint8)
     return tile
 
 
@@ -583,10 +583,8 @@ def _marble(rng: np.random.Generator, mains: Floats) -> NDArray[np.uint8]:
             cells = np.indices(cells.shape).sum(axis=0) % 2 * 2.0 - 1
         share += np.kron(cells, np.ones((width, width)))
     elif kind == "marble":
-        for cells in (4, 9, 21, 50):
-            share += (
-                np.asarray(cv2.resize(rng.normal(0, 1, (cells, cells)).astype(np.float32), (256, 256))) / cells**0.4
-            )
+        for side in (4, 9, 21, 50):
+            share += np.asarray(cv2.resize(rng.normal(0, 1, (side, side)).astype(np.float32), (256, 256))) / side**0.4
     share += rng.normal(0, 0.15, share.shape).astype(np.float32)
     colour = rng.uniform(8, 26) * (1 + rng.uniform(-0.3, 0.3, 3))
     return np.clip(base + share[..., None] * colour, 5, 250).astype(np.uint8)

@@ -1,7 +1,8 @@
 """Rendering a whole set: pairs of every kind and possible controls, with truth, as a clip folder.
 
-`DIR/<look>/<pair>-<what>.mp4`, `DIR/metadata.csv`, `DIR/truth.jsonl`. A clip depends on the seed, its look, its kind or control
-and its number among those, and on nothing else: neither on what else is rendered nor on the number of jobs.
+`DIR/<look>/<pair>-<what>.mp4`, `DIR/metadata.csv`, `DIR/truth.jsonl`. A clip depends on the seed, its look, its kind or
+control and its number among those (a composite's also on the background files), and on nothing else: neither on what
+else is rendered nor on the number of jobs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from vidbench_suites.physics.scenarios import CONTROLS, control
 from vidbench_suites.physics.truth import Box, Eye, Seen, see
 from vidbench_suites.physics.violations import HERO, KINDS, Context
 from vidbench_suites.physics.world import GRAVITY, Intervention, Scene, Take, Trajectory
+
+__all__ = ["CONTROLS", "KINDS", "LOOKS", "MARK", "Options", "make"]
 
 LOOKS = ("lit3d", "flat2d", "composite")
 MARK = "made-by-vidbench-physics.txt"
@@ -197,10 +200,8 @@ def _shows_control(name: str, scene: Scene, seen: Seen, take: Take) -> bool:
             for hit in take.trajectory.hits
             if hit[0] < scene.frames * scene.steps and seen.boxes[hit[0] // scene.steps][HERO]
         ]
-        want = {"bounce": lambda other: other < 100, "wall_stop": lambda other: 0 <= other < 100}.get(
-            name, lambda other: other >= 100
-        )
-        return any(body == HERO and want(other) for _, body, other in hits)
+        low, high = {"bounce": (-1, 100), "wall_stop": (0, 100), "collision": (100, 200)}[name]
+        return any(body == HERO and low <= other < high for _, body, other in hits)
     return bool(shown[:, HERO].mean() > 0.4)
 
 

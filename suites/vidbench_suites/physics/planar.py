@@ -34,7 +34,10 @@ def engine() -> Any:
 
 
 def simulate(scene: Scene, interventions: tuple[Intervention, ...] = ()) -> Trajectory:
-    """Run the scene from time 0; equal arguments give equal numbers, and interventions change nothing before their step."""
+    """Run the scene from time 0.
+
+    Equal arguments give equal numbers, and interventions change nothing before their step.
+    """
     return _Run(engine(), scene, interventions).run()
 
 
@@ -80,10 +83,8 @@ class _Run:
             sum(x0 * z1 - x1 * z0 for (x0, z0), (x1, z1) in zip(corners, corners[1:] + corners[:1], strict=True))
         )
         mass = 500 * area / 2
-        if shape.round:
-            moment = 0.4 * mass * shape.half[0] ** 2  # a ball's, not a disc's
-        else:
-            moment = pymunk.moment_for_poly(mass, corners)
+        # Round things are balls, not discs.
+        moment = 0.4 * mass * shape.half[0] ** 2 if shape.round else pymunk.moment_for_poly(mass, corners)
         dynamic = pymunk.Body(mass, moment)
         dynamic.position = body.place[0], body.place[2]
         dynamic.velocity = body.velocity[0], body.velocity[2]

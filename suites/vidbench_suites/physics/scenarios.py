@@ -1,8 +1,9 @@
 """Scenes at random: what is in them, how it moves by physics alone, and how it is filmed.
 
-A *template* places the hero (body 0) and what it needs (a wall, a platform, an occluder, a partner); bystanders in other
-lanes, the camera and a nuisance are added afterwards. Everything a detector could learn by heart is drawn anew for every
-scene: shapes, colours, patterns, sizes, speeds, places, moments, camera, lens, shutter, frame rate, resolution, codec.
+A *template* places the hero (body 0) and what it needs (a wall, a platform, an occluder, a partner); bystanders in
+other lanes, the camera and a nuisance are added afterwards. Everything a detector could learn by heart is drawn anew
+for every scene: shapes, colours, patterns, sizes, speeds, places, moments, camera, lens, shutter, frame rate, picture
+size, codec.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ NUISANCE_SHARE = 0.4
 
 RATES = (8.0, 10.0, 12.0, 15.0, 24.0, 25.0, 30.0, 50.0, 60.0)
 SIZES = (
-    (192, 144), (192, 144), (256, 192), (256, 192), (256, 256), (320, 180), (320, 180), (320, 240), (320, 240), (320, 240),
-    (384, 216), (424, 240), (480, 270), (480, 360), (512, 288), (640, 360),
+    (192, 144), (192, 144), (256, 192), (256, 192), (256, 256), (320, 180), (320, 180), (320, 240), (320, 240),
+    (320, 240), (384, 216), (424, 240), (480, 270), (480, 360), (512, 288), (640, 360),
 )  # fmt: skip
 """Large pictures are rarer: they cost more and show the same."""
 MAX_FRAMES = 72
@@ -70,28 +71,34 @@ class Draft:
 
     @property
     def seconds(self) -> float:
+        """Length of the clip."""
         return self.frames / self.fps
 
     @property
     def tall(self) -> float:
+        """Metres from the floor line to the upper border."""
         return self.view * self.height / self.width * (1 - self.margin)
 
     def uniform(self, low: float, high: float) -> float:
+        """A number between two."""
         return float(self.rng.uniform(low, high))
 
     def one(self, choices: Sequence[Any]) -> Any:
+        """One of several."""
         return choices[int(self.rng.integers(len(choices)))]
 
     def chance(self, share: float) -> bool:
+        """True in that share of cases."""
         return bool(self.rng.random() < share)
 
     def sign(self) -> float:
+        """1 or -1."""
         return 1.0 if self.chance(0.5) else -1.0
 
     def half(self, low: float = 0.015, high: float = 0.12) -> float:
         """Half a width in metres; widths are near log-uniform shares of the picture's, at least 7 pixels."""
         low = max(low, 7 / self.width)
-        share = low * (max(high, low * 1.2) / low) ** (self.uniform(0, 1) ** 0.8)
+        share: float = low * (max(high, low * 1.2) / low) ** (self.uniform(0, 1) ** 0.8)
         return min(share * self.view, 0.42 * self.tall) / 2
 
     def skin(self, avoid: Skin | None = None) -> Skin:
@@ -103,6 +110,7 @@ class Draft:
         return Skin(colours, self.one(PATTERNS), int(self.rng.integers(1 << 31)), self.uniform(0.25, 0.7))
 
     def shape(self, half: float, kinds: Sequence[str] = ("sphere", "box", "capsule", "ellipsoid", "polygon")) -> Shape:
+        """A shape of one of the kinds, about twice `half` wide."""
         kind = self.one(kinds)
         if kind == "sphere":
             return Shape(kind, (half, half, half))
@@ -120,6 +128,7 @@ class Draft:
     def body(
         self, shape: Shape, place: tuple[float, float], velocity: tuple[float, float] = (0.0, 0.0), **more: Any
     ) -> Body:
+        """A body in the hero's lane, at (x, z), with a speed along x and z."""
         more.setdefault("restitution", self.uniform(0.25, 0.8))
         more.setdefault("friction", self.uniform(0.3, 0.9))
         more.setdefault("skin", self.skin())

@@ -1,8 +1,8 @@
 """What is where in the pictures: true boxes and visible shares, from label pictures that a look computes without light.
 
-A look gives `labels`, a picture in which every pixel holds the number of the body seen there, -1 elsewhere; and `outline`, the
-points of a body's silhouette whether hidden or not. A box is what is *visible*, over the whole exposure, cut at the
-borders of the picture.
+A look gives `labels`, a picture in which every pixel holds the number of the body seen there, -1 elsewhere; and
+`outline`, the points of a body's silhouette whether hidden or not. A box is what is *visible*, over the whole exposure,
+cut at the borders of the picture.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class FlatEye:
                 _fill(picture, points, body)
         for slab in self.scene.slabs:
             if slab.front:
-                (x, _, z), (a, _, c) = slab.centre, slab.half
+                (x, z), (a, _, c) = slab.flat_centre(self.scene.tilt), slab.half
                 corners = np.array([(x - a, z - c), (x + a, z - c), (x + a, z + c), (x - a, z + c)])
                 matrix = self.affine(take, frame)
                 _fill(picture, corners @ matrix[:, :2].T + matrix[:, 2], -1)
@@ -168,7 +168,7 @@ class FlatEye:
             [points[:, 0] * cosine + points[:, 1] * sine, -points[:, 0] * sine + points[:, 1] * cosine], 1
         )
         matrix = self.affine(take, frame)
-        placed = turned + [place[0], place[2] + place[1] * self.scene.tilt]
+        placed = np.add(turned, [place[0], place[2] + place[1] * self.scene.tilt])
         return np.asarray(placed @ matrix[:, :2].T + matrix[:, 2])
 
 

@@ -1,8 +1,9 @@
-"""The fifteen kinds of violation: which scenes show them, what is done to the hero, and in which frames it can be seen.
+"""The fifteen kinds of violation: which scenes show them, what is done to the hero, and in which frames it shows.
 
-For each kind a *recipe* draws a variant and a scene that suits it, and a *plan* reads the simulated possible twin and decides
-where and when the violation happens, uniformly over all moments that can show it. A plan that finds no such moment says
-None and another scene is drawn. Whether the result is visible is checked afterwards on the true boxes of both twins.
+For each kind a *recipe* draws a variant and a scene that suits it, and a *plan* reads the simulated possible twin and
+decides where and when the violation happens, uniformly over all moments that can show it. A plan that finds no such
+moment says None and another scene is drawn. Whether the result is visible is checked afterwards on the true boxes of
+both twins.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ class Context:
 
     @property
     def count(self) -> int:
+        """Frames of the clip."""
         return self.scene.frames
 
     def uniform(self, low: float, high: float) -> float:
+        """A number between two."""
         return float(self.rng.uniform(low, high))
 
     def sign(self) -> float:
+        """1 or -1."""
         return 1.0 if self.rng.random() < 0.5 else -1.0
 
     def after(self, seconds: float, least: int = 1) -> int:
@@ -48,6 +52,7 @@ class Context:
         return max(least, round(seconds * self.scene.fps))
 
     def pick(self, frames: list[int]) -> int | None:
+        """One of the frames, None if there are none."""
         return frames[int(self.rng.integers(len(frames)))] if frames else None
 
     def middle(self) -> range:
@@ -61,6 +66,7 @@ class Context:
         return self.seen.share[frame, HERO] >= share and inside(self.seen.whole[frame][HERO], self.scene)
 
     def airborne(self, frame: int, before: int = 1, after: int = 1) -> bool:
+        """Whether the hero touches nothing from `before` frames earlier to `after` frames later."""
         window = self.seen.touch[max(0, frame - before) : frame + after + 1, HERO]
         return not window.any()
 
@@ -100,7 +106,7 @@ class Plan:
     edit: Callable[[Take], None] = lambda take: None
     """Done to the impossible take."""
     span: Callable[[Seen, Seen], Span | None] = lambda possible, impossible: None
-    """From what is seen of the possible and the impossible twin to first and last frame, or None if it does not show."""
+    """From what is seen of the possible and the impossible twin to first and last frame; None if it does not show."""
     whole: bool = False
     """The whole picture is meant, not the hero."""
     also_twin: bool = False
@@ -124,7 +130,7 @@ def _parts(scene: Scene, possible: Seen, impossible: Seen, start: int) -> int | 
 def _path_span(
     scene: Scene, start: int, end: int | None = None, *, lands: bool = False
 ) -> Callable[[Seen, Seen], Span | None]:
-    """The span of a violation that shows in the hero's path: from where the twins' paths part to `end`, as far as it is seen.
+    """The span of what shows in the hero's path: from where the twins' paths part to `end`, as far as it is seen.
 
     Args:
         scene: the scene.
@@ -156,11 +162,8 @@ def _path_span(
     return span
 
 
-# --- permanence ----------------------------------------------------------------------------------------------------------
-
-
 def _seen_moment(now: Context) -> int | None:
-    """A frame in which the hero is in full view, as it is just before and after; still or moving as the variant says."""
+    """A frame with the hero in full view, as it is just before and after; still or moving as the variant says."""
     wanted = now.variant.startswith("still")
     return now.pick(
         [
@@ -259,9 +262,6 @@ def _no_reappearance(now: Context) -> Plan | None:
         return hidden[1] + 1, min(hidden[2] + now.after(0.25), now.count - 1)
 
     return Plan(edit=edit, span=span)
-
-
-# --- gravity -------------------------------------------------------------------------------------------------------------
 
 
 def _act(now: Context, frame: int, act: str, *values: float) -> Intervention:
@@ -421,9 +421,6 @@ def _time_reversed(now: Context) -> Plan | None:
     return Plan(edit=edit, span=turned)
 
 
-# --- continuity ----------------------------------------------------------------------------------------------------------
-
-
 def _teleport(now: Context) -> Plan | None:
     scene = now.scene
     frames = [f for f in now.middle() if all(now.in_view(f + step) for step in (-1, 0))]
@@ -511,8 +508,7 @@ def _velocity_jump(now: Context) -> Plan | None:
         if (
             found is None
             or found[0] > start + now.after(0.15, 2)
-            or impossible.touch[start : start + 2, HERO].any()
-            and air
+            or (impossible.touch[start : start + 2, HERO].any() and air)
         ):
             return None
         return start, max(min(end, now.count - 1), found[0] + 1)
@@ -620,9 +616,6 @@ def _flicker(now: Context) -> Plan | None:
     return Plan(edit=edit, span=lambda possible, impossible: (start, last), whole=whole)
 
 
-# --- solidity ------------------------------------------------------------------------------------------------------------
-
-
 def _pass_through(now: Context) -> Plan | None:
     if now.variant == "floor":
         contact = now.first_hit(-1)
@@ -671,9 +664,6 @@ def _pass_through(now: Context) -> Plan | None:
     return Plan((_act(now, 0, "ghost", float(slabs[0])),), span=through)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Kind:
     """One kind of violation."""
@@ -705,7 +695,7 @@ def _other(scene: Scene, variant: str, rng: np.random.Generator) -> Scene:
 
     draft = Draft(rng, scene.look, scene.width, scene.height, scene.fps, scene.frames, scene.view, scene.margin)
     hero = scene.bodies[HERO]
-    what = variant.split("-")[0]
+    what = variant.split("-", maxsplit=1)[0]
     shape: Shape | None = None
     skin: Skin | None = None
     if what in {"colour", "both"}:
@@ -738,6 +728,12 @@ _MOVING = ("roll", "throw", "bounce", "drop")
 _STILL = ("rest", "shelf")
 _CAMERA = frozenset({"shake", "pan", "zoom"})
 
+_SLOW_WISHES: dict[str, dict[str, Any]] = {
+    "beside": {"second": "drop"},
+    "switched": {},
+    "alone": {"scaled": True, "alone": True},
+}
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -761,10 +757,7 @@ KINDS: dict[str, Kind] = {
             "slow_fall",
             {"beside": ("drop",), "switched": ("drop", "throw", "bounce"), "alone": ("drop",)},
             _slow_fall,
-            lambda variant: {
-                "beside": {"second": "drop"},
-                "alone": {"scaled": True, "alone": True},
-            }.get(variant, {}),
+            lambda variant: _SLOW_WISHES[variant],
             lambda variant: _CAMERA if variant == "alone" else frozenset(),
         ),
         Kind(

@@ -145,6 +145,10 @@ class Slab:
         """Whether bodies of lane 0 bump into it."""
         return self.role in {"wall", "platform"}
 
+    def flat_centre(self, tilt: float) -> tuple[float, float]:
+        """Centre (x, z) in a look without depth, where an occluder stands lower in the picture than what it hides."""
+        return self.centre[0], self.centre[2] + (tilt * min(0.0, self.centre[1]) if self.role == "occluder" else 0.0)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -226,9 +230,9 @@ class Intervention:
     """Recorded moment that is the first to show it."""
     body: int
     act: str
-    """`velocity` (x, z in m/s; spin follows for round bodies on the floor), `shift` (x, z in metres), `gravity` (factor),
-    `ghost` (number of the slab, -1 for the floor, that no longer stops it), `hold` (stands still) or `gain` (ratio of the
-    speeds after and before a bounce, number of bounces)."""
+    """`velocity` (x, z in m/s; spin follows for round bodies on the floor), `shift` (x, z in metres), `gravity`
+    (factor), `ghost` (number of the slab, -1 for the floor, that no longer stops it), `hold` (stands still) or `gain`
+    (ratio of the speeds after and before a bounce, number of bounces)."""
     values: tuple[float, ...] = ()
 
 
@@ -310,10 +314,10 @@ class Take:
         """Centre (3,) and quaternion (4,) of what is drawn for the body."""
         place, turn = self.trajectory.place[moment, body], self.trajectory.turn[moment, body]
         thing = scene.bodies[body]
-        if self.swapped[frame, body] and thing.other is not None:
-            if place[2] < 1.3 * thing.shape.reach:  # on the floor: the new shape stands on it, too
-                place = place + [0.0, 0.0, thing.other.base - thing.shape.base]
-                turn = np.array([1.0, 0.0, 0.0, 0.0]) if not thing.other.round else turn
+        low = place[2] < 1.3 * thing.shape.reach
+        if self.swapped[frame, body] and thing.other is not None and low:  # on the floor: so does the new shape
+            place = np.add(place, [0.0, 0.0, thing.other.base - thing.shape.base])
+            turn = np.array([1.0, 0.0, 0.0, 0.0]) if not thing.other.round else turn
         return place, turn
 
     def key(self, scene: Scene, frame: int) -> bytes:
