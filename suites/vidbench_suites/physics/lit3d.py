@@ -584,7 +584,8 @@ def _marble(rng: np.random.Generator, mains: Floats) -> NDArray[np.uint8]:
         share += np.kron(cells, np.ones((width, width)))
     elif kind == "marble":
         for side in (4, 9, 21, 50):
-            share += np.asarray(cv2.resize(rng.normal(0, 1, (side, side)).astype(np.float32), (256, 256))) / side**0.4
+            clouds = np.asarray(cv2.resize(rng.normal(0, 1, (side, side)).astype(np.float32), (256, 256)), np.float32)
+            share += clouds / np.float32(side**0.4)
     share += rng.normal(0, 0.15, share.shape).astype(np.float32)
     colour = rng.uniform(8, 26) * (1 + rng.uniform(-0.3, 0.3, 3))
     return np.clip(base + share[..., None] * colour, 5, 250).astype(np.uint8)

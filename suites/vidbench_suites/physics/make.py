@@ -33,7 +33,7 @@ __all__ = ["CONTROLS", "KINDS", "LOOKS", "MARK", "Options", "make"]
 LOOKS = ("lit3d", "flat2d", "composite")
 MARK = "made-by-vidbench-physics.txt"
 ATTEMPTS = 400
-LEAST_CONTRAST = 20.0
+LEAST_CONTRAST = 26.0
 """Grey levels by which the hero must change its pixels on the average, or nobody could see what happens to it."""
 
 

@@ -96,8 +96,11 @@ class Draft:
         return 1.0 if self.chance(0.5) else -1.0
 
     def half(self, low: float = 0.015, high: float = 0.12) -> float:
-        """Half a width in metres; widths are near log-uniform shares of the picture's, at least 7 pixels."""
-        low = max(low, 7 / self.width)
+        """Half a width in metres; widths are near log-uniform shares of the picture's.
+
+        They have at least 8 pixels, or as many as a violation wishes for to be seen.
+        """
+        low = max(low, self.wish.get("least", 8) / self.width)
         share: float = low * (max(high, low * 1.2) / low) ** (self.uniform(0, 1) ** 0.8)
         return min(share * self.view, 0.42 * self.tall) / 2
 

@@ -747,7 +747,7 @@ KINDS: dict[str, Kind] = {
                 for where in ("occluder", "view")
             },
             _swap,
-            lambda variant: {"swap": variant.endswith("occluder"), "big": True},
+            lambda variant: {"swap": variant.endswith("occluder"), "big": True, "least": 14},
             change=_other,
         ),
         Kind("no_reappearance", {"occluder": ("occlusion",)}, _no_reappearance),
@@ -798,6 +798,7 @@ KINDS: dict[str, Kind] = {
             "pass_through",
             {"wall": ("wall",), "platform": ("platform",), "floor": ("drop", "throw", "bounce", "roll")},
             _pass_through,
+            lambda variant: {"least": 12},
         ),
         Kind(
             "freeze",
