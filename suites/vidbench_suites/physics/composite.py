@@ -43,6 +43,10 @@ Picture = NDArray[np.float32]
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 LEAST_SECONDS = 1.55
+FIXED = 0.25
+"""A camera whose picture moves less than this from frame to frame (median, pixels at 480 across) stands still."""
+JERK = 5.0
+"""A camera whose picture changes its motion by more pixels than this from one frame to the next is not used."""
 _SPRITE = 120
 """Pixels across a body's sprite."""
 _SHELL = 8
@@ -136,7 +140,28 @@ def footage(path: Path, seconds: float = 4.0) -> Footage:
 
 @functools.lru_cache(maxsize=512)
 def _motion_of(path: Path) -> Floats:
-    return camera_motion(footage(path).frames)
+    motion = camera_motion(footage(path).frames)
+    height, width = footage(path).frames.shape[1:3]
+    steps = np.abs(np.diff(followed(motion, width, height), axis=0)).max(axis=(1, 2))
+    if float(np.median(steps)) < FIXED and float(np.quantile(steps, 0.9)) < 4 * FIXED:
+        # Somebody who walks through the picture of a fixed camera must not drag the sprites along.
+        motion = np.repeat(np.eye(3)[None, :2], len(motion), axis=0)
+    return motion
+
+
+def followed(motion: Floats, width: int, height: int) -> Floats:
+    """(T, 4, 2) where four points near the corners of the first frame go, in pixels."""
+    points = np.array([[x * width, y * height] for x in (0.2, 0.8) for y in (0.2, 0.8)])
+    return np.asarray(np.einsum("tij,pj->tpi", motion[:, :, :2], points) + motion[:, None, :, 2])
+
+
+def trackable(clip: Footage) -> bool:
+    """Whether the camera's motion is smooth, as far as it could be estimated: a jerk would look like a violation."""
+    height, width = clip.frames.shape[1:3]
+    places = followed(clip.motion, width, height)
+    if float(np.abs(places - places[0]).max()) > 0.6 * width:
+        return False
+    return float(np.abs(np.diff(places, 2, axis=0)).max(initial=0.0)) <= JERK
 
 
 def camera_motion(frames: NDArray[np.uint8]) -> Floats:
@@ -180,16 +205,12 @@ def cast(rng: np.random.Generator, folder: Path | None) -> tuple[dict[str, Any],
         path = paths[int(rng.integers(len(paths)))]
         clip = footage(path)
         rates = tuple(rate for rate in RATES if rate <= 1.05 * clip.fps)
-        if clip.seconds < LEAST_SECONDS or not rates:
+        if clip.seconds < LEAST_SECONDS or not rates or not trackable(clip):
             continue
-        corners = (
-            clip.motion[:, :, :2] @ np.array([clip.frames.shape[2] / 2, clip.frames.shape[1] / 2])
-            + clip.motion[:, :, 2]
-        )
-        moving = float(np.abs(corners - corners[0]).max()) > 1.0
+        moving = bool(np.abs(clip.motion - clip.motion[0]).max() > 0)
         extra = {"background": path, "moving": moving, "textures": tuple(paths)}
         return {"rates": rates, "longest": min(3.0, clip.seconds - 0.05)}, extra
-    raise InputError(f"no background is at least {LEAST_SECONDS} s long; give other --backgrounds")
+    raise InputError(f"no background is at least {LEAST_SECONDS} s long and steadily filmed; give other --backgrounds")
 
 
 @dataclass
