@@ -78,6 +78,10 @@ class Eye:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
+    def mark(self, take: Take, frame: int) -> bytes:
+        """Nothing else."""
+        return b""
+
     def labels(self, take: Take, frame: int, moment: int) -> Ints:
         """MuJoCo's own segmentation, geoms turned into body numbers."""
         stage = self.stage

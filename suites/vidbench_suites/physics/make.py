@@ -24,7 +24,7 @@ from vidbench.errors import InputError
 from vidbench.files import json_line, write_atomic
 from vidbench.video import encode_h264
 from vidbench_suites.physics.scenarios import CONTROLS, control
-from vidbench_suites.physics.truth import Box, Eye, Seen, see
+from vidbench_suites.physics.truth import Box, Eye, Glance, Seen, see
 from vidbench_suites.physics.violations import HERO, KINDS, Context
 from vidbench_suites.physics.world import GRAVITY, Intervention, Scene, Take, Trajectory
 
@@ -225,7 +225,8 @@ def draw_pair(job: Job, options: Options) -> tuple[Stage, list[Clip]]:
 def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.random.Generator) -> list[Clip] | None:
     trajectory = stage.simulate()
     possible = Take.plain(scene, trajectory)
-    seen = see(stage.eye, scene, possible)
+    known: dict[bytes, Glance] = {}
+    seen = see(stage.eye, scene, possible, known)
     if not _worth_seeing(scene, seen):
         return None
     plan = KINDS[job.what].plan(Context(scene, variant, trajectory, seen, rng))
@@ -234,7 +235,7 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
     changed = stage.simulate(plan.interventions) if plan.interventions else trajectory
     impossible = Take.plain(scene, changed, plan.absent)
     plan.edit(impossible)
-    after = see(stage.eye, scene, impossible)
+    after = see(stage.eye, scene, impossible, known)
     span = plan.span(seen, after)
     if span is None or not 0 <= span[0] <= span[1] < scene.frames:
         return None
@@ -244,7 +245,7 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
         return None
     if plan.absent:
         possible = Take.plain(scene, trajectory, plan.absent)
-        ought, seen = seen, see(stage.eye, scene, possible)
+        ought, seen = seen, see(stage.eye, scene, possible, known)
     else:
         ought = seen
     boxes = [] if plan.whole else _violating(after, ought, span, plan.also_twin)

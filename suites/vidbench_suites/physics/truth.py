@@ -27,6 +27,10 @@ LEAST_PIXELS = 4
 class Eye(Protocol):
     """How a look sees."""
 
+    def mark(self, take: Take, frame: int) -> bytes:
+        """What the sight of a frame depends on beside the take's own key."""
+        ...
+
     def labels(self, take: Take, frame: int, moment: int) -> Ints:
         """(H, W) number of the body seen in each pixel, -1 where there is none."""
         ...
@@ -57,13 +61,24 @@ class Seen:
         return float(np.sqrt(max(1e-9, (x1 - x0) * (y1 - y0))))
 
 
-def see(eye: Eye, scene: Scene, take: Take) -> Seen:
-    """Look at every frame of a take."""
+Glance = tuple[list[Box | None], list[float], list[Box], Floats]
+"""Boxes, visible shares, whole boxes and centres of the bodies in one frame."""
+
+
+def see(eye: Eye, scene: Scene, take: Take, known: dict[bytes, Glance] | None = None) -> Seen:
+    """Look at every frame of a take.
+
+    Args:
+        eye: of the scene's look.
+        scene: what is looked at.
+        take: what was done to it.
+        known: frames that were looked at already; twins share most of theirs. Is added to.
+    """
+    known = {} if known is None else known
     count, bodies = scene.frames, len(scene.bodies)
     seen = Seen([], np.zeros((count, bodies)), np.zeros((count, bodies, 2)), [], np.zeros((count, bodies), bool))
-    known: dict[bytes, tuple[list[Box | None], list[float], list[Box], Floats]] = {}
     for frame in range(count):
-        key = take.key(scene, frame)
+        key = take.key(scene, frame) + eye.mark(take, frame)
         if key not in known:
             known[key] = _look(eye, scene, take, frame)
         boxes, shares, whole, centres = known[key]
@@ -75,7 +90,7 @@ def see(eye: Eye, scene: Scene, take: Take) -> Seen:
     return seen
 
 
-def _look(eye: Eye, scene: Scene, take: Take, frame: int) -> tuple[list[Box | None], list[float], list[Box], Floats]:
+def _look(eye: Eye, scene: Scene, take: Take, frame: int) -> Glance:
     moments = take.moments(scene, frame)
     pictures = [eye.labels(take, frame, int(moment)) for moment in sorted({int(moments[0]), int(moments[-1])})]
     boxes: list[Box | None] = []
@@ -128,6 +143,10 @@ class FlatEye:
         self.scene = scene
         self.affine = affine
         self.order = sorted(range(len(scene.bodies)), key=lambda number: -scene.bodies[number].place[1])
+
+    def mark(self, take: Take, frame: int) -> bytes:
+        """The matrix: in a composite it follows the footage."""
+        return self.affine(take, frame).tobytes()
 
     def labels(self, take: Take, frame: int, moment: int) -> Ints:
         """Bodies far to near, then what stands in front of them all."""
