@@ -70,6 +70,11 @@ class Context:
         window = self.seen.touch[max(0, frame - before) : frame + after + 1, HERO]
         return not window.any()
 
+    def clearance(self, frame: int) -> float:
+        """Metres between the hero and the floor."""
+        height = float(self.trajectory.place[frame * self.scene.steps, HERO, 2])
+        return height - self.scene.bodies[HERO].shape.reach
+
     def velocity(self, frame: int) -> tuple[float, float]:
         """(x, z) in m/s at the frame's start."""
         moment = frame * self.scene.steps
@@ -289,7 +294,7 @@ def _hover(now: Context) -> Plan | None:
         flying = [f for f in flying if math.hypot(*now.velocity(f)) > 0.1 * now.scene.tall * 2]
     else:
         flying = [0] if now.in_view(0) and now.airborne(0, 0, 2) else []
-    start = now.pick(flying)
+    start = now.pick([f for f in flying if now.clearance(f) > 0.1 * now.scene.tall])
     if start is None:
         return None
     acts = [_act(now, start, "hold")]
@@ -415,8 +420,10 @@ def _time_reversed(now: Context) -> Plan | None:
             last + 1 < now.count and rising[last + 1] >= rising[last] and impossible.boxes[last + 1][HERO] is not None
         ):
             last += 1
-        gain = (rising[last] - rising[back]) / max(1.0, rising[turn] - rising[back])
-        return (back, last) if last - back >= 2 and gain > 1.08 else None
+        fall = rising[turn] - rising[back]
+        if fall < max(8.0, 0.05 * now.scene.height) or last - back < 2:
+            return None
+        return (back, last) if rising[last] - rising[back] > 1.12 * fall else None
 
     return Plan(edit=edit, span=turned)
 
@@ -496,7 +503,8 @@ def _velocity_jump(now: Context) -> Plan | None:
         if not air:  # off the floor, upwards
             turn = math.copysign(now.uniform(40, 100) * math.pi / 180, x)
         to = (x * math.cos(turn) - z * math.sin(turn), x * math.sin(turn) + z * math.cos(turn))
-        to = (to[0], abs(to[1])) if not air else to
+        if not air:  # high enough to be told from a bump
+            to = (to[0], max(abs(to[1]), math.sqrt(2 * GRAVITY * now.uniform(0.12, 0.4) * scene.tall)))
     change = math.hypot(to[0] - x, to[1] - z)
     if change < (0.32 if air else 0.2) * scene.view:
         return None
