@@ -253,8 +253,10 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
     boxes = [] if plan.whole else _violating(after, ought, span, plan.also_twin)
     if not plan.whole and not boxes:
         return None
+    # A cut to another camera changes the scale, so neither twin's row may promise one.
+    steady = variant != "camera"
     rows = (
-        _row(job, scene, seen, "possible"),
+        _row(job, scene, seen, "possible", steady=steady),
         _row(
             job,
             scene,
@@ -265,6 +267,7 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
             span=span,
             boxes=boxes,
             repeat=impossible.repeat,
+            steady=steady,
         ),
     )
     return [Clip(possible, seen, rows[0]), Clip(impossible, after, rows[1])]
@@ -298,7 +301,13 @@ def _row(
     span: tuple[int, int] | None = None,
     boxes: Sequence[tuple[int, Box]] = (),
     repeat: NDArray[np.int64] | None = None,
+    steady: bool = True,
 ) -> dict[str, Any]:
+    """A clip's line in truth.jsonl.
+
+    `gravity` and `pixels_per_meter` hold in the hero's plane; in three dimensions, bystanders further back are smaller.
+    """
+    parallel = steady and scene.parallel
     name = f"{job.look}/{job.name}-{job.what}" + ("" if control else f"-{what}") + ".mp4"
     order = range(scene.frames) if repeat is None else [int(frame) for frame in repeat]
     # H.264 has even sizes only: odd ones grow by a repeated row or column at the far edge, which moves no box.
@@ -322,8 +331,8 @@ def _row(
             {"object": body, "boxes": [_rounded(seen.boxes[frame][body]) for frame in order]}
             for body in range(len(scene.bodies))
         ],
-        "gravity": round(GRAVITY * scene.scale, 3) if scene.parallel else None,
-        "pixels_per_meter": round(scene.scale, 3) if scene.parallel and scene.scaled else None,
+        "gravity": round(GRAVITY * scene.scale, 3) if parallel else None,
+        "pixels_per_meter": round(scene.scale, 3) if parallel and scene.scaled else None,
     }
 
 

@@ -308,6 +308,8 @@ def _hover(now: Context) -> Plan | None:
 
 
 def _slow_fall(now: Context) -> Plan | None:
+    if now.variant == "alone" and not now.scene.parallel:
+        return None  # without a known scale nobody could tell
     factor = now.uniform(0.15, 0.38)
     if now.variant == "switched":
         start = now.pick(
