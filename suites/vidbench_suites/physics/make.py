@@ -36,6 +36,9 @@ ATTEMPTS = 400
 LEAST_CONTRAST = 28.0
 """Grey levels by which the hero must change its pixels on the average, or nobody could see what happens to it; half as
 many again where noise or the codec take their share."""
+LEAST_CHANGE = 18.0
+"""Grey levels by which a swap or a flicker must change the hero's pixels in its strongest frame; half of it where the
+whole picture flickers."""
 
 
 class Stage(Protocol):
@@ -183,6 +186,21 @@ def stands_out(stage: Stage, take: Take, seen: Seen, near: int | None = None) ->
     return bool(place.any()) and float(np.abs(with_it - without)[place].mean()) >= least
 
 
+def noticed(stage: Stage, possible: Take, impossible: Take, span: tuple[int, int], whole: bool) -> bool:
+    """Whether a change of looks is strong enough: the pictures of the twins are compared within the span."""
+    strongest = 0.0
+    for frame in range(span[0], min(span[1], span[0] + 7) + 1):
+        one, two = (stage.picture(take, frame).astype(np.float64) for take in (possible, impossible))
+        change = np.abs(one - two).mean(axis=2)
+        if not whole:
+            moment = int(impossible.moments(stage.scene, frame)[0])
+            place = stage.eye.labels(possible, frame, moment) == HERO
+            place |= stage.eye.labels(impossible, frame, moment) == HERO
+            change = change[place]
+        strongest = max(strongest, float(change.mean()) if change.size else 0.0)
+    return strongest >= (LEAST_CHANGE / 2 if whole else LEAST_CHANGE)
+
+
 def _shows_control(name: str, scene: Scene, seen: Seen, take: Take) -> bool:
     shown = np.array([[box is not None for box in row] for row in seen.boxes])
     if name == "occlusion":
@@ -241,9 +259,12 @@ def _stage_pair(job: Job, scene: Scene, stage: Stage, variant: str, rng: np.rand
     span = plan.span(seen, after)
     if span is None or not 0 <= span[0] <= span[1] < scene.frames:
         return None
-    if not stands_out(stage, possible, seen, span[0]) or (
-        impossible.swapped.any() and not stands_out(stage, impossible, after, span[1])
-    ):
+    visible = stands_out(stage, possible, seen, span[0])
+    if impossible.swapped.any():
+        visible = visible and stands_out(stage, impossible, after, span[1])
+    if job.what in {"flicker", "swap"}:
+        visible = visible and noticed(stage, possible, impossible, span, plan.whole)
+    if not visible:
         return None
     if plan.absent:
         possible = Take.plain(scene, trajectory, plan.absent)
