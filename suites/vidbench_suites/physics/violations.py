@@ -718,18 +718,14 @@ def _other(scene: Scene, variant: str, rng: np.random.Generator) -> Scene:
             "capsule": ("box", "sphere"),
             "ellipsoid": ("box", "polygon"),
         }[hero.shape.kind]
-        shape = draft.shape(hero.shape.half[0] * draft.uniform(0.85, 1.15), kinds)
-        if shape.kind == "polygon":  # few corners: a heptagon is hardly another shape than a ball
-            while len(shape.corners) > 4:
-                shape = draft.shape(hero.shape.half[0], ("polygon",))
+        shape = draft.shape(hero.shape.half[0], kinds)
+        while shape.kind == "polygon" and len(shape.corners) > 4:  # a heptagon is hardly another shape than a ball
+            shape = draft.shape(hero.shape.half[0], ("polygon",))
+        # The new shape covers about as much of the picture: the shape alone must give it away.
+        shape = shape.scaled(math.sqrt(hero.shape.area / shape.area) * draft.uniform(0.93, 1.07))
     if what == "size":
         ratio = draft.uniform(0.45, 0.65) if draft.chance(0.5) else draft.uniform(1.5, 1.9)
-        old = hero.shape
-        shape = Shape(
-            old.kind,
-            (old.half[0] * ratio, old.half[1] * ratio, old.half[2] * ratio),
-            tuple((x * ratio, z * ratio) for x, z in old.corners),
-        )
+        shape = hero.shape.scaled(ratio)
     changed = replace(hero, other=shape, other_skin=skin)
     return replace(scene, bodies=(changed, *scene.bodies[1:]))
 

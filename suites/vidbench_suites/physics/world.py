@@ -56,6 +56,18 @@ class Shape:
         return max(self.half[0], self.half[2], *(math.hypot(x, z) for x, z in self.corners), 0.0)
 
     @property
+    def area(self) -> float:
+        """Square metres of the silhouette seen along y."""
+        x, z = self.outline().T
+        return float(abs(np.dot(x, np.roll(z, -1)) - np.dot(z, np.roll(x, -1))) / 2)
+
+    def scaled(self, ratio: float) -> Shape:
+        """The same shape, `ratio` times as large."""
+        a, b, c = self.half
+        corners = tuple((x * ratio, z * ratio) for x, z in self.corners)
+        return Shape(self.kind, (a * ratio, b * ratio, c * ratio), corners)
+
+    @property
     def round(self) -> bool:
         """Whether it rolls."""
         return self.kind == "sphere"
