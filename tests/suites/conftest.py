@@ -14,6 +14,7 @@ import pytest
 from vidbench.errors import VidbenchError
 from vidbench.video import encode_h264
 from vidbench_suites.physics import make as suite
+from vidbench_suites.physics.scenarios import CONTROLS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,10 +72,10 @@ def whole_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def job(look: str, what: str, number: int = 0) -> suite.Job:
     """The job of a kind or control."""
-    return suite.Job(look, what, what in suite.CONTROLS, number, f"{number:04d}")
+    return suite.Job(look, what, what in CONTROLS, number, f"{number:04d}")
 
 
 def drawn(look: str, what: str, options: suite.Options, number: int = 0) -> tuple[suite.Stage, list[suite.Clip]]:
     """A job's stage and clips, not rendered yet."""
-    draw = suite.draw_control if what in suite.CONTROLS else suite.draw_pair
+    draw = suite.draw_control if what in CONTROLS else suite.draw_pair
     return draw(job(look, what, number), replace(options, looks=(look,)))

@@ -11,13 +11,13 @@ import pytest
 from vidbench_suites.physics import make as suite
 from vidbench_suites.physics.scenarios import compose
 from vidbench_suites.physics.truth import LEAST_PIXELS, see
-from vidbench_suites.physics.violations import HERO
+from vidbench_suites.physics.violations import HERO, KINDS
 from vidbench_suites.physics.world import GRAVITY, Intervention, Take
 
 from .conftest import drawn, needs
 
 TWINS = [
-    *[("flat2d", kind) for kind in suite.KINDS],
+    *[("flat2d", kind) for kind in KINDS],
     *[("lit3d", kind) for kind in ("vanish", "hover", "velocity_jump")],
     *[("composite", kind) for kind in ("swap", "teleport", "gravity_reversed")],
 ]

@@ -52,7 +52,7 @@ def command(
         pairs=pairs,
         controls=controls,
         looks=_names(looks, suite.LOOKS),
-        kinds=_names(kinds, tuple(suite.KINDS)),
+        kinds=_names(kinds, suite.Options.kinds),
         jobs=jobs,
         backgrounds=backgrounds,
     )

@@ -28,8 +28,6 @@ from vidbench_suites.physics.truth import Box, Eye, Glance, Seen, see
 from vidbench_suites.physics.violations import HERO, KINDS, Context
 from vidbench_suites.physics.world import GRAVITY, Intervention, Scene, Take, Trajectory
 
-__all__ = ["CONTROLS", "KINDS", "LOOKS", "MARK", "Options", "make"]
-
 LOOKS = ("lit3d", "flat2d", "composite")
 MARK = "made-by-vidbench-physics.txt"
 ATTEMPTS = 400
