@@ -19,7 +19,7 @@ COMMANDS = {
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
     "doctor": "say what is installed and what each missing thing costs",
-    "physics": "train and score the plausibility checks on clips with known violations",
+    "physics": "render clips with known violations; train and score the plausibility checks on them",
     "calibrate": "set your own threshold of the plausibility checks from good clips",
     "demo": "make clips of three made-up models, score them, show the report",
 }

@@ -23,6 +23,8 @@ OPTIONAL = {
     "ray": ("ray", "ray"),
     "pyarrow": ("pyarrow", "parquet"),
     "scikit-learn": ("sklearn", "physics"),
+    "mujoco": ("mujoco", "physics"),
+    "pymunk": ("pymunk", "physics"),
 }
 
 

@@ -7,19 +7,22 @@ import importlib
 import click
 
 COMMANDS = {
+    "make": "render matched possible and impossible clips with truth",
     "train": "fit the learned layer to clips with known truth",
     "score": "say how good the learned layer is on clips with known truth",
 }
+"""Subcommand to summary; each is `vidbench.cli.physics_<name>.command`."""
 
 EPILOG = """\b
 Examples:
-  vidbench physics train --help
-  vidbench physics score --help
+  vidbench physics make --seed 1 -o physics-set --looks flat2d --kinds teleport,hover --pairs 2
+  vidbench physics train physics-set --seed 0 -o model.safetensors
+  vidbench physics score physics-set --out-of-fold
 """
 
 
 class _LazyGroup(click.Group):
-    """Imports a sub-command's module when it is called."""
+    """Imports a subcommand's module when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -35,6 +38,6 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group("physics", cls=_LazyGroup, epilog=EPILOG)
+@click.group("physics", cls=_LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Clips with known violations of physics, and what the plausibility checks make of them."""
