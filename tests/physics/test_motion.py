@@ -62,7 +62,7 @@ def the_track(seen: MotionObservation) -> Track:
 )
 def test_a_camera_step_is_found_to_a_fraction_of_a_pixel(shift, turn, zoom):
     ground = scenery().astype(np.uint8)
-    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), turn, zoom)
+    matrix = np.asarray(cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), turn, zoom), np.float64)
     matrix[:, 2] += shift
     later = cv2.warpAffine(ground, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
     greys = [np.asarray(cv2.cvtColor(im, cv2.COLOR_RGB2GRAY), np.uint8) for im in (ground, later)]

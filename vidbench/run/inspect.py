@@ -11,12 +11,12 @@ from vidbench import wording
 from vidbench.clips import Clip, ClipFolder, find_clip
 from vidbench.errors import ClipError, InputError
 from vidbench.extractor import Observation, Track, curve_fault, track_fault
-from vidbench.files import write_atomic
+from vidbench.files import default_folder, write_atomic
 from vidbench.plugins import metrics as metrics_registry
 from vidbench.results import ClipRow, FindingRow, LeftOut, MetricFacts, ScoreRow
 from vidbench.run import curves
 from vidbench.run.annotate import write_annotated
-from vidbench.run.cache import default_folder, default_limit
+from vidbench.run.cache import default_limit
 from vidbench.run.feed import told
 from vidbench.run.plan import select
 from vidbench.run.shard import Evaluator, Look

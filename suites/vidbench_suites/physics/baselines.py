@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from vidbench.clips import Clip, content_hash
 from vidbench.errors import ClipError
-from vidbench.files import write_atomic
-from vidbench.run.cache import default_folder
+from vidbench.files import default_folder, write_atomic
 from vidbench.video import ClipReader
 
 BASELINES = ("frame_difference", "flow_jump", "file_size")

@@ -24,8 +24,7 @@ from typing import Any
 
 from vidbench.clips import Clip, content_hash, discover
 from vidbench.errors import ClipError, InputError
-from vidbench.files import json_line, write_atomic
-from vidbench.files import default_folder
+from vidbench.files import default_folder, json_line, write_atomic
 from vidbench_metrics.physics.event import Event
 
 EVENTS = "vidbench_metrics.physics.events"
