@@ -36,6 +36,7 @@ class Plausibility(ClipMetric[PlausibilityParameters]):
     unit = "probability"
     value_range = (0.0, 1.0)
     aggregation = "mean"
+    diagnostic = True
     needs = Needs((ExtractorSpec("motion"),))
     min_frames = LEAST_FRAMES
     parameters_type = PlausibilityParameters

@@ -126,11 +126,19 @@ def _masked_middle(stack: Image, seen: NDArray[np.bool_]) -> tuple[Image, Mask]:
     return np.ascontiguousarray(image), np.where(enough, 255, 0).astype(np.uint8)
 
 
+def gradient(grey: Image) -> NDArray[np.float32]:
+    """Length of the Sobel gradient of an (H, W) image, in grey levels a pixel.
+
+    Not OpenCV's `spatialGradient`: what it gives at the rim of small images changes from call to call.
+    """
+    dx, dy = (cv2.Sobel(grey, cv2.CV_32F, x, 1 - x, ksize=3) for x in (1, 0))
+    return np.asarray(cv2.magnitude(dx, dy) / 8, dtype=np.float32)
+
+
 def _slope(image: Image) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    dx, dy = cv2.spatialGradient(grey, ksize=3)
-    steep = cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)) / 4
-    return np.asarray(cv2.dilate(steep, np.ones((3, 3), np.uint8)), dtype=np.float32)
+    steep = gradient(_u8(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)))
+    # Twice, since thresholds are in steps over two pixels.
+    return np.asarray(2 * cv2.dilate(steep, np.ones((3, 3), np.uint8)), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

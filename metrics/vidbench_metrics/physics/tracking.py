@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vidbench_metrics.physics.background import Difference, Image
+from vidbench_metrics.physics.background import Difference, Image, gradient
 from vidbench_metrics.physics.camera import Similarity, apply
 
 LEAST_AREA = 11
@@ -170,7 +170,7 @@ def _blob(
     contours, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = sum(cv2.contourArea(cv2.convexHull(c)) + 0.5 * len(cv2.convexHull(c)) for c in contours)
     rim = cv2.morphologyEx(body, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    in_frame, in_ground = _gradient(grey[rows, columns]), _gradient(expected[rows, columns])
+    in_frame, in_ground = gradient(grey[rows, columns]), gradient(expected[rows, columns])
     a, b = float(in_frame[rim].mean()), float(in_ground[rim].mean())
     left, top = columns.start + x0, rows.start + y0
     box = (float(left), float(top), float(left + w), float(top + h))
@@ -196,11 +196,6 @@ def _blob(
         others=float(patch.width),
         edges=_edges(expected, box),
     )
-
-
-def _gradient(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    dx, dy = cv2.spatialGradient(np.ascontiguousarray(image), ksize=3)
-    return np.asarray(cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)) / 4, dtype=np.float32)
 
 
 def _ellipse(moments: dict[str, float]) -> tuple[float, float]:

@@ -174,6 +174,7 @@ class PhysicsMetric(ClipMetric[P]):
     unit = "probability"
     value_range = (0.0, 1.0)
     aggregation = "mean"
+    diagnostic = True
     needs = Needs((ExtractorSpec("motion"),))
     min_frames = LEAST_FRAMES
     reference = "own definition; events and learned layer as docs/physics.md says"

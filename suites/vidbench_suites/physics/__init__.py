@@ -1,6 +1,7 @@
 """The physics calibration suite: matched possible and impossible clips with truth, rendered from real engines.
 
-`vidbench physics make` renders it, `train` and `score` fit and measure the learned layer on it. Modules, in the order of the arrows between them:
+`vidbench physics make` renders it, `train` and `score` fit and measure the learned layer on it. Modules, in the order
+of the arrows between them:
 
     world        what a scene, a body, a trajectory and a take are
     scenarios    scenes at random, possible by construction

@@ -1,0 +1,18 @@
+"""Is what the clip shows physically possible? Checks from the clip alone, on a CPU, that say where and when it is not."""
+
+from vidbench.suite import Suite
+
+PLAUSIBILITY = Suite(
+    name="plausibility",
+    version="1",
+    summary="object permanence, gravity, continuity, solidity and their overall score; base install, no reference",
+    metrics={
+        "object_permanence": {},
+        "gravity": {},
+        "continuity": {},
+        "solidity": {},
+        "plausibility": {},
+        "frozen_frames": {},
+        "shot_cuts": {},
+    },
+)
