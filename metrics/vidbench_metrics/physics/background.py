@@ -129,10 +129,10 @@ def _masked_middle(stack: Image, seen: NDArray[np.bool_]) -> tuple[Image, Mask]:
 def gradient(grey: Image) -> NDArray[np.float32]:
     """Length of the Sobel gradient of an (H, W) image, in grey levels a pixel.
 
-    Not OpenCV's `spatialGradient`: what it gives at the rim of small images changes from call to call.
+    Not by OpenCV's `magnitude`, whose last bit depends on where in memory the image lies.
     """
-    dx, dy = (cv2.Sobel(grey, cv2.CV_32F, x, 1 - x, ksize=3) for x in (1, 0))
-    return np.asarray(cv2.magnitude(dx, dy) / 8, dtype=np.float32)
+    dx, dy = (np.asarray(cv2.Sobel(grey, cv2.CV_32F, x, 1 - x, ksize=3), np.float32) for x in (1, 0))
+    return np.asarray(np.sqrt(dx * dx + dy * dy) / 8, dtype=np.float32)
 
 
 def _slope(image: Image) -> NDArray[np.float32]:
