@@ -322,7 +322,7 @@ def passages(scene: Scene) -> Iterator[Event]:
             cost = features["colour"] / 25 + abs(features["area"]) + abs(features["slack"]) - heading
             boxes = track.boxes(end - 2, end, scene.scale) + other.boxes(start, start + 2, scene.scale)
             odd = features["colour"] > 18 or abs(features["area"]) > 0.6 or features["elongation"] > 0.35
-            found.append((cost, Event("passage", end, start, boxes, features, "swap" if odd else "no_reappearance")))
+            found.append((cost, Event("passage", end, start, boxes, features, "swap" if odd else "teleport")))
     yield from (event for _, event in sorted(found, key=lambda pair: pair[0])[:8])
 
 
