@@ -1,4 +1,4 @@
-"""Is what the clip shows physically possible? Checks from the clip alone, on a CPU, that say where and when it is not."""
+"""Is what a clip shows physically possible? Checked from the clip alone, on a CPU; findings say where and when not."""
 
 from vidbench.suite import Suite
 

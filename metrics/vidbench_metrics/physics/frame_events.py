@@ -51,7 +51,8 @@ def frozen_runs(observation: MotionObservation, tracks: list[Track], fps: float)
         return
     usual = float(np.nanmedian(grey[1:]))
     lively = float(np.nanpercentile(grey[1:], 80))
-    limit = max(REPEATED, 0.2 * usual)
+    # A small thing on a still ground changes little in any frame; a held frame changes far less even so.
+    limit = max(0.02, 0.2 * usual, min(REPEATED, 0.35 * usual))
     frozen = np.concatenate([[False], grey[1:] < limit])
     found = [run for run in runs(frozen) if run[1] - run[0] >= 1]
     held = float(frozen[1:].mean())
