@@ -48,7 +48,11 @@ Examples:
 @click.option("--no-cache", is_flag=True, help="Neither read nor fill the cache of observations.")
 @click.option("--no-media", is_flag=True, help="Make no filmstrips, previews and pictures of findings.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of resampled intervals.")
-@click.option("--strict", is_flag=True, help="Exit with 3 if any clip failed or any score is missing.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit with 3 if any clip failed or any score that judges or was asked for is missing.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace another run in the output folder.")
 @click.option("--retry-failed", is_flag=True, help="On resuming, try failed clips again.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no table; errors only.")
@@ -169,7 +173,9 @@ def exit_code(result: Result, *, strict: bool) -> int:
         return EXIT_INCOMPLETE
     if strict:
         failed = sum(row.status == "failed" for row in clips)
-        unscored = sum(row.value is None for row in result.run.scores)
+        # A metric that only describes and was not asked for may abstain: nothing that counts is missing.
+        described = {f.name for f in result.selection.facts if f.diagnostic} - result.selection.required
+        unscored = sum(row.value is None and row.metric not in described for row in result.run.scores)
         if failed or unscored:
             click.echo(f"vidbench: --strict: {failed} clips failed, {unscored} scores are missing", err=True)
             return EXIT_INCOMPLETE
