@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -192,6 +193,9 @@ def folders(tmp_path: Path, moving_square: Callable[..., NDArray[np.uint8]]) -> 
     return tmp_path / "clips", tmp_path / "real"
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="torch is not installed: pip install 'vidbench[models]'"
+)
 def test_without_weights_a_run_names_the_command_and_exits_with_3(vidbench, folders, tmp_path) -> None:
     clips, real = folders
     named = vidbench("run", clips, "--reference", real, "--out", tmp_path / "run", "--no-media", "--metrics", "fvd")

@@ -91,7 +91,8 @@ def test_last_sight_before_a_gap_counts():
 
 def test_an_event_must_be_able_to_express_the_kind():
     assert _label(_truth("gravity_reversed"), _event("track_end")) == LEFT_OUT
-    assert _label(_truth("gravity_reversed"), _event("break")) == 1
+    assert _label(_truth("gravity_reversed"), _event("break")) == LEFT_OUT
+    assert _label(_truth("gravity_reversed"), _event("flight")) == 1
     assert _label(_truth("slow_fall"), _event("track_end", kind="slow_fall")) == 1  # it says so itself
     assert _label(_truth("gravity_reversed"), _event("something new")) == 1
 
