@@ -17,7 +17,7 @@ from vidbench.metric import ExtractorSpec, Metric
 from vidbench.plugins import extractors, metrics
 from vidbench.results import LeftOut, MetricFacts
 from vidbench.run.feed import told
-from vidbench.suite import Suite
+from vidbench.suite import Suite, Total
 from vidbench.video import Limits
 
 
@@ -61,6 +61,8 @@ class Selection:
     """Metrics that the user or the suite asked for by name."""
     suite: str | None
     suite_hash: str | None
+    total: Total | None = None
+    """The weighted mean that the suite asks for."""
 
     def settings_hash(self, seed: int) -> str:
         """Hash of everything the scores depend on besides the clips."""
@@ -142,7 +144,13 @@ def select(
     facts: list[MetricFacts] = []
     left_out: list[LeftOut] = []
     for name in sorted(chosen):
-        metric_class = registry.load(name)
+        try:
+            metric_class = registry.load(name)
+        except PluginError as error:
+            if automatic or name in required:
+                raise
+            left_out.append(LeftOut(name, str(error)))  # a suite may name what another package brings
+            continue
         try:
             metric = metric_class.from_mapping(chosen[name])
             lack, identities, weights = _availability(metric, folder, has_reference=has_reference)
@@ -169,6 +177,7 @@ def select(
         required=required,
         suite=suite.name if suite is not None else None,
         suite_hash=suite.hash() if suite is not None else None,
+        total=suite.total if suite is not None else None,
     )
 
 
