@@ -146,8 +146,10 @@ def totals(summary: Summary) -> list[str]:
             lines.append(f"{name}: {total.value:.4f}{cut}")
         elif total.partial is not None:
             of_all = f"{len(total.terms)} of {len(total.terms) + len(total.missing)}"
-            lines.append(f"{name}: none, because {listed(list(total.missing))} missing; {total.partial:.4f} over the "
-                         f"{of_all} that have a value")
+            lines.append(
+                f"{name}: none, because {listed(list(total.missing))} missing; {total.partial:.4f} over the "
+                f"{of_all} that have a value"
+            )
         else:
             lines.append(f"{name}: none, because none of its metrics has a value")
     reasons = dict.fromkeys(f"{metric}: {why}" for total in summary.totals for metric, why in total.missing.items())

@@ -46,8 +46,8 @@ QUALITY_TOTAL = Total(
     QUALITY,
     "VBench quality is the mean of (value - low) / (high - low) over seven dimensions, dynamic_degree counting half "
     f"({_SOURCE}); each dimension is a mean over clips, where VBench on one GPU pools subject and background "
-    "consistency over frames; compares with VBench's leaderboard only for clips of its own prompts, 25 a prompt and "
-    "the static filter for temporal_flickering",
+    "consistency over frames; compares with VBench's leaderboard only for clips of VBench's own prompts, as many of "
+    "each as it asks for, and static ones alone for temporal_flickering",
 )
 SEMANTIC_TOTAL = Total("VBench semantic", SEMANTIC, f"mean of nine normalised dimensions ({_SOURCE})")
 

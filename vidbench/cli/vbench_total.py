@@ -17,10 +17,6 @@ EPILOG = """\b
 Examples:
   vidbench vbench-total scores.csv
   vidbench vbench-total scores.csv --json
-
-\b
-The table has a column for each dimension, named as VBench names it (subject_consistency or "subject consistency"),
-and one row; several rows need a column `model`. Values are shares of 1 (0.9628) or per cent with the sign (96.28%).
 """
 ENTRY = "model"
 
@@ -30,6 +26,10 @@ ENTRY = "model"
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(scores: Path, *, as_json: bool) -> int:
     """Work out what VBench's leaderboard would show for the dimension values in SCORES, a CSV file.
+
+    SCORES has a column for each of the 16 dimensions, named as VBench names it (subject_consistency or "subject
+    consistency"), and one row; several rows need a column `model`. Values are shares of 1 (0.9628) or per cent with the
+    sign (96.28%).
 
     Normalised dimensions are not cut off, as in VBench: motion smoothness above 0.9975 counts more than 1. The second
     line of each model shows what comes out if they are cut to 0 … 1.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WEIGHTS = {"authors": "raft", "torchvision": "raft-torchvision"}
 HELD = 9
 """Frames that are held until the frame rate is known: eight steps tell it to a fraction of a per cent."""
-NTSC = 1000 / 1001
+NTSC = tuple(rate * 1000 / 1001 for rate in (24, 30, 60, 120))
 TOP_SHARE = 0.05
 
 
@@ -97,8 +97,7 @@ def rate_of(times: NDArray[np.float64]) -> float:
     if len(times) < 2 or times[-1] <= times[0]:
         return 1.0
     found = float((len(times) - 1) / (times[-1] - times[0]))
-    usual = [round(found), round(found / NTSC) * NTSC]
-    near = min(usual, key=lambda rate: abs(rate - found))
+    near = min((round(found), *NTSC), key=lambda rate: abs(rate - found))
     return float(near) if near and abs(near - found) < 5e-3 * found else found
 
 

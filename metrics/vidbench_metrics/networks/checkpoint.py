@@ -45,9 +45,7 @@ def read_state(data: bytes, file: str, network: str, command: str, key: str | No
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
-        raise refusal(
-            file, network, f"it cannot be read as a PyTorch file of tensors ({reason})", command
-        ) from None
+        raise refusal(file, network, f"it cannot be read as a PyTorch file of tensors ({reason})", command) from None
     if key is not None:
         if not isinstance(state, Mapping) or key not in state:
             raise refusal(file, network, f"it has no entry '{key}'", command)

@@ -126,7 +126,9 @@ class Musiq:
         """One token for each patch of a (3, h, w) picture, (t, d)."""
         patches = cut(picture)
         places = hashed_places(*(math.ceil(side / PATCH) for side in picture.shape[1:]))
-        x = self._linear("embedding", self._stem(patches).permute(0, 2, 3, 1).flatten(1))  # channels last, as TensorFlow
+        x = self._linear(
+            "embedding", self._stem(patches).permute(0, 2, 3, 1).flatten(1)
+        )  # channels last, as TensorFlow
         x = x + self._state["transformer_encoder.posembed_input.position_emb"][0, places]
         return x + self._state["transformer_encoder.scaleembed_input.scale_emb"][scale]
 

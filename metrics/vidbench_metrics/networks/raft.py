@@ -57,7 +57,7 @@ def original_name(key: str) -> str:
 
 
 def tensor_shapes() -> dict[str, tuple[int, ...]]:
-    """torchvision's key to shape of all tensors but counters."""
+    """Torchvision's key to shape of all tensors but counters."""
     return {
         key: tuple(value.shape)
         for key, value in _skeleton().state_dict().items()
@@ -179,8 +179,10 @@ def unfit(height: int, width: int) -> str:
     if min(height, width) < SMALLEST_SIDE:
         return f"the picture is {width}x{height} pixels; RAFT needs {SMALLEST_SIDE} a side"
     if -(-height // CELL) * -(-width // CELL) > MOST_CELLS:
-        return f"the picture is {width}x{height} pixels; RAFT compares every place with every other, which takes too " \
+        return (
+            f"the picture is {width}x{height} pixels; RAFT compares every place with every other, which takes too "
             f"much memory beyond {MOST_CELLS * CELL * CELL:,} pixels: scale the clip down"
+        )
     return ""
 
 
