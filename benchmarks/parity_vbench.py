@@ -3,9 +3,10 @@
     pip download --no-deps vbench==0.1.5 pyiqa==0.1.16
     python -m benchmarks.parity_vbench vbench-0.1.5-py3-none-any.whl pyiqa-0.1.16-py3-none-any.whl
 
-Both packages pin what we do not have (numpy < 2, transformers), so they are not installed: the few modules that hold the
-networks are imported out of the wheels. Prints, for each network, whether keys and shapes are equal, the largest
-difference, and values that the tests carry as golden. DINO is not in VBench's package; see tests/metrics/test_dino.py.
+Both packages want what we do not have (numpy < 2, transformers), so they are not installed: the few modules that hold
+the networks are imported out of the wheels. Prints, for each network, whether keys and shapes are equal, the largest
+difference, and values that the tests carry as golden. DINO is not in VBench's package: see
+tests/metrics/test_subject_consistency.py.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def check_raft() -> None:
 
     class Arguments(dict[str, Any]):
         __getattr__ = dict.__getitem__
-        __setattr__ = dict.__setitem__  # type: ignore[assignment]
+        __setattr__ = dict.__setitem__
 
     their_raft = importlib.import_module("vbench.third_party.RAFT.core.raft").RAFT
     padder = importlib.import_module("vbench.third_party.RAFT.core.utils_core.utils").InputPadder

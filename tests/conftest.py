@@ -106,7 +106,7 @@ VBENCH_GAINS = {"dino-vit-b-16": 1.0, "musiq-spaq": 1.5, "raft": 0.5, "raft-torc
 
 @pytest.fixture
 def small_vbench_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DINO and MUSIQ as narrow and shallow as `vbench_weights` has them; AMT-S and RAFT are small enough as they are."""
+    """DINO and MUSIQ as narrow and shallow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
     from vidbench_metrics.networks import dino, musiq
 
     monkeypatch.setattr(dino, "VIT_B_16", dino.DinoSize(width=64, depth=2, heads=2))

@@ -145,10 +145,10 @@ def totals(summary: Summary) -> list[str]:
             cut = "" if total.clamped == total.value else f" ({total.clamped:.4f} with each part cut to 0 … 1)"
             lines.append(f"{name}: {total.value:.4f}{cut}")
         elif total.partial is not None:
-            of_all = f"{len(total.terms)} of {len(total.terms) + len(total.missing)}"
+            gone, of_all = list(total.missing), len(total.terms) + len(total.missing)
             lines.append(
-                f"{name}: none, because {listed(list(total.missing))} missing; {total.partial:.4f} over the "
-                f"{of_all} that have a value"
+                f"{name}: none, because {listed(gone)} {'is' if len(gone) == 1 else 'are'} missing; "
+                f"{total.partial:.4f} over the {len(total.terms)} of {of_all} that have a value"
             )
         else:
             lines.append(f"{name}: none, because none of its metrics has a value")

@@ -55,7 +55,8 @@ class DynamicDegree(ClipMetric[NoParameters]):
     )
     protocol = (
         "vbench, RAFT raft-things with 20 iterations on every max(1, round(fps / 8))-th frame at its own size; moving "
-        "where the largest 5 % exceed 6 min(H, W) / 256 pixels in at least round(N / 4) pairs; averaging: share of clips"
+        "where the largest 5 % exceed 6 min(H, W) / 256 pixels in at least round(N / 4) pairs; averaging: share of "
+        "clips"
     )
     higher_is_better = True
     unit = "1"

@@ -93,7 +93,7 @@ def _cuts(whole: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def test_golden_flow_of_the_authors_class(original: dict[str, Any]) -> None:
-    """Printed by benchmarks/parity_vbench.py: princeton-vl's RAFT in vbench 0.1.5, iters=20, the same random weights."""
+    """From benchmarks/parity_vbench.py: princeton-vl's RAFT in vbench 0.1.5, iters=20, the same random weights."""
     network = raft.Raft(raft.from_original(original))
     one, other = _pictures()
     flow, cells = network(network.features(one), network.features(other), 20)

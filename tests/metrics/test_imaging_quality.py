@@ -149,5 +149,5 @@ def test_files_of_other_networks_are_refused(state: dict[str, Any]) -> None:
 
 def test_missing_weights_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDBENCH_WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError, match="vidbench weights fetch musiq-spaq$"):
+    with pytest.raises(WeightsError, match=r"vidbench weights fetch musiq-spaq$"):
         MusiqRatings().load()

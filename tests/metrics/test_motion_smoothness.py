@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,10 @@ def _tensor(pixels: Pixels) -> Any:
 
 
 def test_golden_pixels_of_the_authors_class(state: dict[str, Any]) -> None:
-    """Printed by benchmarks/parity_vbench.py: AMT-S in vbench 0.1.5 with the same random weights (largest difference there
-    5e-7), at 150 x 200, which is padded to 160 x 208."""
+    """Printed by benchmarks/parity_vbench.py: AMT-S in vbench 0.1.5 with the same random weights, 150 x 200 pixels.
+
+    The largest difference there is 5e-7. The picture is padded to 160 x 208.
+    """
     one, other = _pictures()
     drawn = amt.Amt(state)(_tensor(one), _tensor(other))
     assert tuple(drawn.shape) == (3, 150, 200)
@@ -126,9 +129,7 @@ class _Average:
 def _reference_vbench(frames: Pixels) -> float:
     """VBench's motion_score on a processor, written out with the stand-in."""
     kept = [frame.astype(np.float32) / np.float32(255.0) for frame in frames[::2]]
-    drawn = [
-        ((a + b) / 2 * np.float32(255.0)).clip(0, 255).astype(np.uint8) for a, b in zip(kept, kept[1:], strict=False)
-    ]
+    drawn = [((a + b) / 2 * np.float32(255.0)).clip(0, 255).astype(np.uint8) for a, b in itertools.pairwise(kept)]
     scores = [np.mean(cv2.absdiff(frames[1::2][i], drawn[i])) for i in range(len(drawn))]
     return float((255.0 - np.mean(np.array(scores))) / 255.0)
 
@@ -200,5 +201,5 @@ def test_files_of_other_kinds_are_refused(state: dict[str, Any]) -> None:
 
 def test_missing_weights_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDBENCH_WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError, match="vidbench weights fetch amt-s$"):
+    with pytest.raises(WeightsError, match=r"vidbench weights fetch amt-s$"):
         AmtInterpolation().load()

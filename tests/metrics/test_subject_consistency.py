@@ -1,4 +1,4 @@
-"""DINO and subject consistency: the network against timm and DINO's own class, preprocessing, formula, refused files."""
+"""DINO and subject consistency: the network against timm and DINO's class, preprocessing, formula, refused files."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_files_of_other_kinds_are_refused_and_nothing_is_unpickled(state: dict[s
 def test_missing_weights_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDBENCH_WEIGHTS", str(tmp_path))
     assert (DinoFeatures().requirements().missing() or "").endswith("vidbench weights fetch dino-vit-b-16")
-    with pytest.raises(WeightsError, match="vidbench weights fetch dino-vit-b-16$"):
+    with pytest.raises(WeightsError, match=r"vidbench weights fetch dino-vit-b-16$"):
         DinoFeatures().load()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -142,15 +142,9 @@ def select(
 
     planned: list[PlannedMetric] = []
     facts: list[MetricFacts] = []
-    left_out: list[LeftOut] = []
-    for name in sorted(chosen):
-        try:
-            metric_class = registry.load(name)
-        except PluginError as error:
-            if automatic or name in required:
-                raise
-            left_out.append(LeftOut(name, str(error)))  # a suite may name what another package brings
-            continue
+    left_out = _unloadable(chosen.keys() - required)
+    for name in sorted(chosen.keys() - {item.metric for item in left_out}):
+        metric_class = registry.load(name)
         try:
             metric = metric_class.from_mapping(chosen[name])
             lack, identities, weights = _availability(metric, folder, has_reference=has_reference)
@@ -179,6 +173,17 @@ def select(
         suite_hash=suite.hash() if suite is not None else None,
         total=suite.total if suite is not None else None,
     )
+
+
+def _unloadable(names: Collection[str]) -> list[LeftOut]:
+    """Metrics that do not load, among those that a suite names and does not require: another package may bring them."""
+    found = []
+    for name in sorted(names):
+        try:
+            metrics().load(name)
+        except PluginError as error:
+            found.append(LeftOut(name, str(error)))
+    return found
 
 
 def _availability(

@@ -66,25 +66,25 @@ def tensor_shapes() -> dict[str, tuple[int, ...]]:
         into = out
     transposed: dict[str, tuple[int, ...]] = {}
     for number, (inside, given, out) in _decoders().items():
-        block = f"decoder{number}.convblock"
-        convolutions[f"{block}.0.0"] = (inside, given, 3, 3)
+        prefix = f"decoder{number}.convblock"
+        convolutions[f"{prefix}.0.0"] = (inside, given, 3, 3)
         for step in range(1, 5):
             wide = SKIP if step in (2, 4) else inside
-            convolutions[f"{block}.1.conv{step}.0"] = (wide, wide, 3, 3)
-            prelus[f"{block}.1.conv{step}.1"] = wide
-        convolutions[f"{block}.1.conv5"] = (inside, inside, 3, 3)
-        prelus |= {f"{block}.0.1": inside, f"{block}.1.prelu": inside}
-        transposed[f"{block}.2"] = (inside, out, 4, 4)
-    for number, channels in ((4, CHANNELS[2]), (3, CHANNELS[1]), (2, CHANNELS[0])):
+            convolutions[f"{prefix}.1.conv{step}.0"] = (wide, wide, 3, 3)
+            prelus[f"{prefix}.1.conv{step}.1"] = wide
+        convolutions[f"{prefix}.1.conv5"] = (inside, inside, 3, 3)
+        prelus |= {f"{prefix}.0.1": inside, f"{prefix}.1.prelu": inside}
+        transposed[f"{prefix}.2"] = (inside, out, 4, 4)
+    for number, out in ((4, CHANNELS[2]), (3, CHANNELS[1]), (2, CHANNELS[0])):
         convolutions |= {
             f"update{number}.convc1": (64, 2 * LEVELS * (2 * RADIUS + 1) ** 2, 1, 1),
             f"update{number}.convf1": (40, 4, 7, 7),
             f"update{number}.convf2": (20, 40, 3, 3),
             f"update{number}.conv": (68, 84, 3, 3),
-            f"update{number}.gru.0": (HIDDEN, 68 + 4 + channels, 3, 3),
+            f"update{number}.gru.0": (HIDDEN, 68 + 4 + out, 3, 3),
             f"update{number}.gru.2": (HIDDEN, HIDDEN, 3, 3),
             f"update{number}.feat_head.0": (HIDDEN, HIDDEN, 3, 3),
-            f"update{number}.feat_head.2": (channels, HIDDEN, 3, 3),
+            f"update{number}.feat_head.2": (out, HIDDEN, 3, 3),
             f"update{number}.flow_head.0": (HIDDEN, HIDDEN, 3, 3),
             f"update{number}.flow_head.2": (4, HIDDEN, 3, 3),
         }

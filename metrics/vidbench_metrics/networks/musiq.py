@@ -1,12 +1,12 @@
-"""MUSIQ, a transformer that rates a picture of any size; loads IQA-PyTorch's `musiq_spaq_ckpt-358bb6af.pth` by its keys.
+"""MUSIQ, a transformer that rates pictures of any size; loads IQA-PyTorch's `musiq_spaq_ckpt-358bb6af.pth` by its keys.
 
 Ke et al., "MUSIQ: Multi-scale Image Quality Transformer", ICCV 2021 (arXiv 2108.05997). Numbers must match the class
 `MUSIQ` of chaofengc/IQA-PyTorch (pyiqa 0.1.16, archs/musiq_arch.py and data/multiscale_trans_util.py), which VBench
 uses; their code is not copied. Where that one fills up short sequences with empty tokens and masks them, none are made.
 
 A picture is looked at in three sizes: longer side 224, longer side 384 (both bicubic without antialiasing) and its own.
-Each is cut into patches of 32 x 32, zeros around where that does not divide it. A patch goes through a small convolution
-net and becomes a token, to which a place on a 10 x 10 grid and the number of the size are added.
+Each is cut into patches of 32 x 32, zeros around where that does not divide it. A patch goes through a few convolutions
+and becomes a token, to which a place on a 10 x 10 grid and the number of the size are added.
 
 Axes: p patches, c channels, h and w pixels, t tokens, d width.
 """
