@@ -6,12 +6,15 @@ Huang et al., "VBench", CVPR 2024 (arXiv 2311.17982); upstream `vbench/dynamic_d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.clips import Clip
-from vidbench.metric import ClipMetric, ExtractorSpec, Needs, NoParameters, Observations, Score
-from vidbench_metrics.extractors.raft_flow import RaftFlowObservation, RaftFlowParameters, interval_of
+from vidbench.errors import InputError
+from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
+from vidbench_metrics.extractors.raft_flow import WEIGHTS, RaftFlowObservation, RaftFlowParameters, interval_of
 
 
 def threshold(height: int, width: int) -> float:
@@ -40,7 +43,19 @@ def moves(top: NDArray[np.float64], frames: int, height: int, width: int) -> boo
     return len(top) > 0 and int((top > limit).sum()) >= enough
 
 
-class DynamicDegree(ClipMetric[NoParameters]):
+@dataclass(frozen=True)
+class DynamicDegreeParameters:
+    """Whose copy of the weights is used."""
+
+    weights: str = "authors"
+    """`authors`: raft-things.pth out of their zip, as VBench; `torchvision`: torchvision's port of the same weights."""
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise InputError(f"dynamic_degree.weights must be one of {', '.join(WEIGHTS)}, got '{self.weights}'")
+
+
+class DynamicDegree(ClipMetric[DynamicDegreeParameters]):
     """VBench's dynamic degree."""
 
     name = "dynamic_degree"
@@ -63,7 +78,12 @@ class DynamicDegree(ClipMetric[NoParameters]):
     value_range = (0.0, 1.0)
     aggregation = "rate"
     needs = Needs((ExtractorSpec("raft_flow"),))
+    parameters_type = DynamicDegreeParameters
     min_frames = 2
+
+    def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
+        """RAFT with these weights."""
+        return (ExtractorSpec("raft_flow", {"weights": self.parameters.weights}),)
 
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip; unscored where RAFT can't take its size or only one frame was looked at."""

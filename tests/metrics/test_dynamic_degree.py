@@ -306,3 +306,12 @@ def test_impossible_parameters_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=said):
             RaftFlow.from_mapping(values)
+    with pytest.raises(InputError, match=r"dynamic_degree\.weights must be one of authors, torchvision, got 'mine'"):
+        DynamicDegree.from_mapping({"weights": "mine"})
+
+
+def test_the_metric_asks_for_the_weights_that_were_chosen() -> None:
+    made = DynamicDegree.from_mapping({"weights": "torchvision"})
+    (spec,) = made.extractor_specs()
+    assert RaftFlow.from_mapping(spec.parameters).requirements().weights == ("raft-torchvision",)
+    assert DynamicDegree().extractor_specs()[0].parameters == {"weights": "authors"}

@@ -179,6 +179,9 @@ def _unloadable(names: Collection[str]) -> list[LeftOut]:
     """Metrics that do not load, among those that a suite names and does not require: another package may bring them."""
     found = []
     for name in sorted(names):
+        if name not in metrics().names():
+            found.append(LeftOut(name, "no installed package brings it"))
+            continue
         try:
             metrics().load(name)
         except PluginError as error:
