@@ -27,8 +27,8 @@ class ImagingQuality(ClipMetric[NoParameters]):
     name = "imaging_quality"
     version = "1"
     summary = (
-        "how free of blur, noise and wrong exposure single frames look to MUSIQ, 0 to 1 but not bounded; blind to "
-        "time, and to frames beyond 512 pixels, which are reduced first"
+        "how free of blur, noise and wrong exposure single frames look to MUSIQ, about 0 to 1; blind to time, and to "
+        "detail that is gone at 512 pixels on the longer side"
     )
     reference = (
         "Huang et al., VBench, CVPR 2024 (arXiv 2311.17982); Vchitect/VBench vbench/imaging_quality.py "
