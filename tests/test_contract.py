@@ -19,7 +19,9 @@ WINDOWS = Given(synthetic_clips(3, frames=18))
 WINDOWED = ("i3d",)
 LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
 """For networks that need 128 pixels a side after padding, or take long for each frame."""
-SLOW = ("amt_interpolation", "musiq", "raft_flow")
+SLOW = ("amt_interpolation", "musiq")
+PAIR = Given(synthetic_clips(2, frames=2, height=122, width=126))
+"""For RAFT, which takes half a second for each pair of frames, however small; its own tests try more."""
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,8 @@ def test_extractor_loads(name):
 def _given(extractors: set[str]) -> Given | None:
     if extractors & set(WINDOWED):
         return WINDOWS
+    if "raft_flow" in extractors:
+        return PAIR
     if extractors & set(SLOW):
         return LARGE
     return SHORT if any(EXTRACTORS.load(name).requires.weights for name in extractors) else None
