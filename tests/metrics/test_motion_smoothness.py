@@ -169,6 +169,13 @@ def test_the_score_of_a_clip_through_the_real_network(state: dict[str, Any]) -> 
     assert result.details["largest_error_frame"] == 1
 
 
+@pytest.mark.parametrize("grey", [0, 77, 255])
+def test_frames_of_one_colour_at_the_smallest_size_are_looked_at(grey: int) -> None:
+    result = score(MotionSmoothness, np.full((3, 113, 120, 3), grey, np.uint8))
+    assert result.value is not None
+    assert 0 <= result.value <= 1
+
+
 def test_too_few_frames_and_too_small_or_large_pictures_say_why() -> None:
     assert MotionSmoothness().frames_needed() == 3
     assert score(MotionSmoothness, np.zeros((3, 112, 200, 3), np.uint8)).reason == (
