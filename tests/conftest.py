@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,83 @@ def random_weights(i3d_state: dict[str, NDArray[np.float32]], tmp_path_factory: 
         patch.setenv("VIDBENCH_WEIGHTS", str(folder))
         weights.import_file(weights.find("i3d"), source, unpublished=True)
     return folder
+
+
+def portable_tensors(
+    shapes: Mapping[str, tuple[int, ...]], seed: int = 0, gain: float = 1.0
+) -> dict[str, NDArray[np.float32]]:
+    """Random tensors by key, the same on every machine, of a size that lets signals through a network.
+
+    Args:
+        shapes: key to shape.
+        seed: of the numbers.
+        gain: variance of a weight times the number of inputs it sums.
+    """
+    rng = np.random.default_rng(seed)
+    state: dict[str, NDArray[np.float32]] = {}
+    for key in sorted(shapes):
+        shape = shapes[key]
+        if "emb" in key.rsplit(".", 1)[-1] or key.endswith(("cls", "cls_token")):
+            value = 0.5 * rng.standard_normal(shape, np.float32)
+        elif key.endswith("running_var"):
+            value = rng.uniform(0.5, 2, shape).astype(np.float32)
+        elif key.endswith("weight") and len(shape) == 1:
+            value = rng.uniform(0.2, 1.2, shape).astype(np.float32)
+        elif key.endswith("weight"):
+            value = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(gain / np.prod(shape[1:])))
+        else:
+            value = 0.1 * rng.standard_normal(shape, np.float32)
+        state[key] = np.asarray(value, np.float32)
+    return state
+
+
+VBENCH_GAINS = {"dino-vit-b-16": 1.0, "musiq-spaq": 1.5, "raft": 0.5, "raft-torchvision": 0.5, "amt-s": 0.6}
+"""Gains of `portable_tensors` that keep each network's output off its limits."""
+
+
+@pytest.fixture
+def small_vbench_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DINO and MUSIQ as narrow and shallow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
+    from vidbench_metrics.networks import dino, musiq
+
+    monkeypatch.setattr(dino, "VIT_B_16", dino.DinoSize(width=64, depth=2, heads=2))
+    monkeypatch.setattr(musiq, "PUBLISHED", musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
+
+
+@pytest.fixture(scope="session")
+def vbench_weights(random_weights: Path) -> Path:
+    """The folder of `random_weights`, in which VBench's networks too have random tensors, in the files' own layouts."""
+    import zipfile
+
+    import torch
+
+    from vidbench import weights
+    from vidbench_metrics.networks import amt, dino, musiq, raft
+
+    def saved(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+        tensors = portable_tensors(shapes, gain=VBENCH_GAINS[name])
+        return {key: torch.from_numpy(value) for key, value in tensors.items()}
+
+    def path(name: str) -> Path:
+        return random_weights / weights.find(name).file
+
+    small = dino.tensor_shapes(dino.DinoSize(width=64, depth=2, heads=2))
+    torch.save(saved("dino-vit-b-16", small), path("dino-vit-b-16"))
+    small = musiq.tensor_shapes(musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
+    torch.save(saved("musiq-spaq", small), path("musiq-spaq"))
+    torch.save({"epoch": 1, "state_dict": saved("amt-s", amt.tensor_shapes()), "optim": {"state": {}}}, path("amt-s"))
+    originals = {raft.original_name(key): shape for key, shape in raft.tensor_shapes().items()}
+    theirs = saved("raft", originals)
+    for key in list(theirs):  # what stands in the authors' file twice
+        if key.startswith("cnet") and ".downsample.1." in key:
+            theirs[key.replace("downsample.1", "norm3")] = theirs[key]
+    source = random_weights / "raft-things.pth"
+    # Their file is of 2020: a pickle, not a zip.
+    torch.save({f"module.{k}": v for k, v in theirs.items()}, source, _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(path("raft"), "w") as archive:
+        archive.write(source, raft.MEMBER)
+    torch.save({key: theirs[raft.original_name(key)] for key in raft.tensor_shapes()}, path("raft-torchvision"))
+    return random_weights
 
 
 @pytest.fixture

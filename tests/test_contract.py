@@ -17,13 +17,19 @@ SHORT = Given(synthetic_clips(3, frames=6))
 WINDOWS = Given(synthetic_clips(3, frames=18))
 """For networks that look at windows of 16 frames and see nothing in fewer."""
 WINDOWED = ("i3d",)
+LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
+"""For networks that need 128 pixels a side after padding, or take long for each frame."""
+SLOW = ("amt_interpolation", "musiq")
+PAIR = Given(synthetic_clips(2, frames=2, height=122, width=126))
+"""For RAFT, which takes half a second for each pair of frames, however small; its own tests try more."""
 
 
 @pytest.fixture(autouse=True)
 def _random_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights are downloaded for tests; a contract is kept with random ones too."""
     if importlib.util.find_spec("torch") is not None:
-        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("random_weights")))
+        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("vbench_weights")))
+        request.getfixturevalue("small_vbench_networks")
 
 
 def _metric_cases() -> Iterator[object]:
@@ -64,6 +70,10 @@ def test_extractor_loads(name):
 def _given(extractors: set[str]) -> Given | None:
     if extractors & set(WINDOWED):
         return WINDOWS
+    if "raft_flow" in extractors:
+        return PAIR
+    if extractors & set(SLOW):
+        return LARGE
     return SHORT if any(EXTRACTORS.load(name).requires.weights for name in extractors) else None
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from vidbench import wording
-from vidbench.results import ClipRow, MetricFacts, ScoreRow
+from vidbench.results import ClipRow, MetricFacts, ScoreRow, TotalScore, from_json, to_json
+from vidbench.suite import Term, Total
 from vidbench.summary import summarise
 
 FACTS = MetricFacts(
@@ -153,3 +154,41 @@ def test_a_caution_bars_from_the_ranking_and_a_remark_does_not():
         ("told in set_distance", "of 9 frames"),
         ("barred in set_distance", "few; of 9 frames"),
     }
+
+
+def test_a_total_is_a_weighted_mean_and_a_missing_metric_is_named_not_zero():
+    other = replace(FACTS, name="other_score")
+    total = Total("mean of two", {"quality_score": Term(0.2, 0.6), "other_score": Term(0.0, 0.5, weight=3.0)}, "rule")
+    (clips, scores), (_, more) = rows("a", [0.4, 0.4]), rows("a", [0.6, 0.8], "other_score")
+    (lone, lone_scores), (_, unscored) = rows("b", [0.3]), rows("b", ["no prompt"], "other_score")
+    summary = summarise(
+        [*clips, *lone],
+        [*scores, *more, *lone_scores, *unscored],
+        [FACTS, other],
+        total=total,
+        left_out={"third_score": "needs prompts"},
+    )
+    whole, part = sorted(summary.totals, key=lambda t: t.model)
+    # (0.4 - 0.2) / 0.4 = 0.5, and 0.7 / 0.5 = 1.4 with a weight of 3.
+    assert whole.value == whole.partial == pytest.approx((0.5 + 3 * 1.4) / 4)
+    assert whole.clamped == pytest.approx((0.5 + 3 * 1.0) / 4)
+    assert (dict(whole.missing), part.value, part.clamped) == ({}, None, None)
+    assert part.partial == pytest.approx(0.25)
+    assert dict(part.missing) == {"other_score": "no prompt"}
+    assert wording.totals(summary) == [
+        "mean of two of a: 1.1750 (0.8750 with each part cut to 0 … 1)",
+        "mean of two of b: none, because other_score is missing; 0.2500 over the 1 of 2 that have a value",
+        "rule",
+        "missing other_score: no prompt",
+    ]
+    assert wording.totals(summarise(clips, scores, [FACTS])) == []
+
+
+def test_a_total_of_nothing_has_no_value_and_survives_being_stored():
+    clips, scores = rows("a", ["too short"])
+    total = Total("mean", {"quality_score": Term(0.0, 1.0), "third_score": Term(0.0, 1.0)}, "rule")
+    summary = summarise(clips, scores, [FACTS], total=total, left_out={"third_score": "needs prompts"})
+    (found,) = summary.totals
+    assert (found.value, found.clamped, found.partial) == (None, None, None)
+    assert dict(found.missing) == {"quality_score": "too short", "third_score": "needs prompts"}
+    assert from_json(TotalScore, to_json(found)) == found

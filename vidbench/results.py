@@ -183,6 +183,26 @@ class OverallRank:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalScore:
+    """The weighted total of a suite for one model: see `vidbench.suite.Total`."""
+
+    model: str
+    name: str
+    value: float | None
+    """Weighted mean of the normalised values; None where one is missing: an absent value is not a zero."""
+    clamped: float | None
+    """The same with each normalised value cut to 0 … 1; None where one is missing."""
+    partial: float | None
+    """The same as `value` over those that are there; None where there is none, equal to it where none is missing."""
+    terms: Mapping[str, float]
+    """Metric to its normalised value, not cut."""
+    missing: Mapping[str, str]
+    """Metric to the reason why it has no value."""
+    rule: str
+    """The rule in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """`summary.json`: what the run says about models."""
 
@@ -193,6 +213,8 @@ class Summary:
     rule: str
     """The rule of the overall ranking, in words."""
     warnings: tuple[str, ...] = ()
+    totals: tuple[TotalScore, ...] = ()
+    """One a model where the suite has a weighted total, in order of `models`."""
 
     def score(self, model: str, metric: str) -> ModelScore | None:
         """The value of one model and metric."""
@@ -402,6 +424,7 @@ def read_summary(folder: Path) -> Summary | None:
     values = json.loads(path.read_text(encoding="utf-8"))
     values["scores"] = tuple(from_json(ModelScore, s) for s in values["scores"])
     values["overall"] = tuple(from_json(OverallRank, o) for o in values["overall"])
+    values["totals"] = tuple(from_json(TotalScore, t) for t in values.get("totals", ()))
     return from_json(Summary, values)
 
 

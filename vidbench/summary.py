@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidbench.results import ClipRow, MetricFacts, ModelScore, OverallRank, ScoreRow, Summary
+from vidbench.results import ClipRow, MetricFacts, ModelScore, OverallRank, ScoreRow, Summary, TotalScore
 from vidbench.stats import Interval, aggregate, average_ranks, cluster_interval, rank_intervals, ranks
+from vidbench.suite import Total
 
 RULE = (
     "Models are ordered by their mean rank over the metrics that judge (descriptive ones are left out), each metric "
@@ -28,6 +29,8 @@ def summarise(
     yardsticks: Collection[str] = (),
     seed: int = 0,
     warnings: Sequence[str] = (),
+    total: Total | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Summary:
     """Aggregate clip scores over models, with intervals, coverage and ranks.
 
@@ -38,6 +41,8 @@ def summarise(
         yardsticks: models all of whose clips are the reference set.
         seed: of the resampling.
         warnings: carried into the summary.
+        total: a weighted mean of metrics that the suite asks for.
+        left_out: metrics that did not run, with the reason.
     """
     counted = {row.clip: row for row in clips if row.status != "skipped" and row.model is not None}
     models = sorted({row.model for row in counted.values() if row.model is not None})
@@ -60,6 +65,32 @@ def summarise(
         overall=tuple(overall),
         rule=RULE,
         warnings=(*warnings, *_above_the_truth(values, metrics, yardsticks)),
+        totals=tuple(total_score(o.model, values, total, left_out or {}) for o in overall) if total is not None else (),
+    )
+
+
+def total_score(model: str, scores: Sequence[ModelScore], total: Total, left_out: Mapping[str, str]) -> TotalScore:
+    """The weighted total of one model; a metric without a value is named, never counted as 0."""
+    own = {score.metric: score for score in scores if score.model == model}
+    terms: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for metric, term in total.terms.items():
+        score = own.get(metric)
+        if score is not None and score.value is not None:
+            terms[metric] = term.normalised(score.value)
+        else:
+            reason = score.reason if score is not None else None
+            missing[metric] = reason or left_out.get(metric, "not part of this run")
+    partial = total.value(terms)
+    return TotalScore(
+        model=model,
+        name=total.name,
+        value=None if missing else partial,
+        clamped=None if missing else total.value({m: min(max(x, 0.0), 1.0) for m, x in terms.items()}),
+        partial=partial,
+        terms=terms,
+        missing=missing,
+        rule=total.rule,
     )
 
 

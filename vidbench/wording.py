@@ -136,6 +136,26 @@ def notes(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
+def totals(summary: Summary) -> list[str]:
+    """The weighted totals of the suite, one line a model, then what they rest on; nothing where it has none."""
+    lines = []
+    for total in summary.totals:
+        name = f"{total.name} of {plain(total.model)}"
+        if total.value is not None and total.clamped is not None:
+            cut = "" if total.clamped == total.value else f" ({total.clamped:.4f} with each part cut to 0 … 1)"
+            lines.append(f"{name}: {total.value:.4f}{cut}")
+        elif total.partial is not None:
+            gone, of_all = list(total.missing), len(total.terms) + len(total.missing)
+            lines.append(
+                f"{name}: none, because {listed(gone)} {'is' if len(gone) == 1 else 'are'} missing; "
+                f"{total.partial:.4f} over the {len(total.terms)} of {of_all} that have a value"
+            )
+        else:
+            lines.append(f"{name}: none, because none of its metrics has a value")
+    reasons = dict.fromkeys(f"{metric}: {why}" for total in summary.totals for metric, why in total.missing.items())
+    return [*lines, *dict.fromkeys(total.rule for total in summary.totals), *(f"missing {r}" for r in reasons)]
+
+
 def verdict(run: Run) -> list[str]:
     """Who leads, and whether the intervals allow saying so: a headline and what qualifies it."""
     summary = run.summary

@@ -216,6 +216,7 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
             name=wording.plain(run.path.resolve().name),
             when=_when(run.info.created),
             verdict=wording.verdict(run),
+            totals=wording.totals(run.summary) if run.summary is not None else [],
             statuses=statuses,
             models=models,
             marks=marks,

@@ -85,6 +85,8 @@ def _ranking(run: Run, summary: Summary) -> list[str]:
     legend += ["In brackets the 95 % interval; `rank 1–2` are the ranks that the intervals allow;"]
     legend += ["`11/12` means that 11 of 12 clips have a score, all of them where nothing stands."]
     blocks += ["\n".join([*legend, escape(summary.rule)])]
+    if summary.totals:
+        blocks += ["### Total", "\n".join(f"- {escape(line)}" for line in wording.totals(summary))]
     if described:
         rows = [(escape(m), *(_cell(f, summary, m, numbers) for f in described)) for m in summary.models]
         blocks += ["### Described, not judged", _table(("model", *map(_header, described)), rows, left=(0,))]

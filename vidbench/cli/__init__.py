@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "say what is installed and what each missing thing costs",
     "physics": "render clips with known violations; train and score the plausibility checks on them",
     "calibrate": "set your own threshold of the plausibility checks from good clips",
+    "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 
@@ -42,7 +43,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"vidbench.cli.{cmd_name}").command
+        command = importlib.import_module(f"vidbench.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

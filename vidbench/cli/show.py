@@ -117,6 +117,8 @@ def print_result(result: Result) -> None:
     print_table(console, run)
     for line in wording.verdict(run):
         click.echo(line)
+    for line in wording.totals(run.summary) if run.summary is not None else ():
+        click.echo(wording.plain(line))
     for warning in run.summary.warnings if run.summary is not None else ():
         click.echo(f"warning: {wording.plain(warning)}")
     counts = {status: sum(row.status == status for row in run.clips) for status in ("scored", "failed", "skipped")}

@@ -147,6 +147,8 @@ def execute(request: Request, listener: Listener) -> Result:
             yardsticks=_yardsticks(folder, shared),
             seed=request.seed,
             warnings=_warnings(reference, [*references, *(row for row in clips if row.clip in shared)]),
+            total=selection.total,
+            left_out={left.metric: left.reason for left in selection.left_out},
         )
         store.finish(replace(info, complete=True), summary, set_rows)
         del clips, scores, references  # the result reads them once more: for a moment there would be two of each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vidbench.metric import ExtractorSpec, Metric
 from vidbench.plugins import extractors, metrics
 from vidbench.results import LeftOut, MetricFacts
 from vidbench.run.feed import told
-from vidbench.suite import Suite
+from vidbench.suite import Suite, Total
 from vidbench.video import Limits
 
 
@@ -61,6 +61,8 @@ class Selection:
     """Metrics that the user or the suite asked for by name."""
     suite: str | None
     suite_hash: str | None
+    total: Total | None = None
+    """The weighted mean that the suite asks for."""
 
     def settings_hash(self, seed: int) -> str:
         """Hash of everything the scores depend on besides the clips."""
@@ -140,8 +142,8 @@ def select(
 
     planned: list[PlannedMetric] = []
     facts: list[MetricFacts] = []
-    left_out: list[LeftOut] = []
-    for name in sorted(chosen):
+    left_out = _unloadable(chosen.keys() - required)
+    for name in sorted(chosen.keys() - {item.metric for item in left_out}):
         metric_class = registry.load(name)
         try:
             metric = metric_class.from_mapping(chosen[name])
@@ -169,7 +171,22 @@ def select(
         required=required,
         suite=suite.name if suite is not None else None,
         suite_hash=suite.hash() if suite is not None else None,
+        total=suite.total if suite is not None else None,
     )
+
+
+def _unloadable(names: Collection[str]) -> list[LeftOut]:
+    """Metrics that do not load, among those that a suite names and does not require: another package may bring them."""
+    found = []
+    for name in sorted(names):
+        if name not in metrics().names():
+            found.append(LeftOut(name, "no installed package brings it"))
+            continue
+        try:
+            metrics().load(name)
+        except PluginError as error:
+            found.append(LeftOut(name, str(error)))
+    return found
 
 
 def _availability(
