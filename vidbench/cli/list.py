@@ -52,4 +52,5 @@ def missing_piece(plugin: object, group: str) -> str | None:
                 return str(error)
             if missing:
                 return missing
+        return plugin.requires.missing()
     return None

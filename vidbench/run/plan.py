@@ -12,13 +12,14 @@ from typing import Any
 
 from vidbench.clips import ClipFolder
 from vidbench.errors import InputError, PluginError
-from vidbench.extractor import BaseExtractor
+from vidbench.extractor import BaseExtractor, Requires
 from vidbench.metric import ExtractorSpec, Metric
 from vidbench.plugins import extractors, metrics
 from vidbench.results import LeftOut, MetricFacts
 from vidbench.run.feed import told
 from vidbench.suite import Suite
 from vidbench.video import Limits
+from vidbench.weights import require, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +184,22 @@ def _availability(
         made = [make_extractor(spec) for spec in metric.extractor_specs()]
     except PluginError as error:
         return str(error), (), {}
-    missing = next((m for m in (e.requirements().missing() for e in made) if m), None)
+    missing = next((m for m in (r.missing() for r in (*(e.requirements() for e in made), metric.requires)) if m), None)
     if missing is not None:
         return missing, (), {}
     weights = {e.name: checksum for e in made if (checksum := e.weights_checksum()) is not None}
+    weights |= {name: require(name).checksum() for name in metric.requires.weights if name in table()}
     return None, tuple(e.identity() for e in made), weights
+
+
+def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:
+    """What must be present before the metric can run: its extractors' requirements and its own.
+
+    Raises:
+        PluginError: an extractor is unknown or does not load.
+        InputError: a parameter does not exist or has the wrong type.
+    """
+    return (*(make_extractor(spec).requirements() for spec in metric.extractor_specs()), metric.requires)
 
 
 def _lacks(metric: Metric[Any], folder: ClipFolder, *, has_reference: bool) -> str | None:
