@@ -114,12 +114,25 @@ class Models:
         with torch.no_grad():
             for name, value in sorted(self.model.named_parameters()):
                 value.copy_(torch.from_numpy(random_parameter(rng, name, tuple(value.shape))))
+            self._lean_together()
         self.model.save_pretrained(folder / "transformers")
         self.weights = folder / "transformers" / "model.safetensors"
         self.config = folder / "open_clip_config.json"
         self.config.write_text(json.dumps(open_clip_config()), encoding="utf-8")
         self.tokenizer = tokenizer(folder)
         self.head = torch.nn.Linear(768, 1)
+
+    def _lean_together(self) -> None:
+        """Give all embeddings a common part, as trained ones have: cosines of about 0 would hide what is compared."""
+        import torch
+
+        common = torch.ones(EMBED)
+        model = self.model
+        for norm, projection in (
+            (model.vision_model.post_layernorm, model.visual_projection),
+            (model.text_model.final_layer_norm, model.text_projection),
+        ):
+            norm.bias += projection.weight.T @ common
 
     def source(self) -> dict[str, str]:
         """The parameters by which a metric of vidbench finds them."""
@@ -319,10 +332,31 @@ def torchmetrics_score(models: Models, pixels: Pixels, prompt: str, *, pillow: b
         size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
     )
     processor = CLIPProcessor(images, models.tokenizer)
-    score = CLIPScore(model_name_or_path=lambda: (models.model, processor))
+    score = CLIPScore(model_name_or_path=lambda: (_FeaturesAsTensors(models.model), processor))
     frames = list(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     score.update(frames, [prompt] * len(frames))
     return float(score.compute())
+
+
+class _FeaturesAsTensors:
+    """What torchmetrics 1.9 expects of transformers' CLIPModel, whose features became an object in version 5."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.config = model, model.config
+
+    def to(self, _: Any) -> _FeaturesAsTensors:
+        return self
+
+    def eval(self) -> _FeaturesAsTensors:
+        return self
+
+    def get_image_features(self, pixels: Any) -> Any:
+        seen = self.model.get_image_features(pixel_values=pixels)
+        return getattr(seen, "pooler_output", seen)
+
+    def get_text_features(self, tokens: Any, mask: Any) -> Any:
+        seen = self.model.get_text_features(input_ids=tokens, attention_mask=mask)
+        return getattr(seen, "pooler_output", seen)
 
 
 def aesthetic(clips: Clips, models: Models) -> Row:

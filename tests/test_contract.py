@@ -23,7 +23,8 @@ WINDOWED = ("i3d",)
 def _random_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights are downloaded for tests; a contract is kept with random ones too."""
     if importlib.util.find_spec("torch") is not None:
-        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("random_weights")))
+        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("clip_weights")))
+        monkeypatch.setattr("vidbench_metrics.clip_model.model_config", request.getfixturevalue("tiny_clip"))
 
 
 def _metric_cases() -> Iterator[object]:
