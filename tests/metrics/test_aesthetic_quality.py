@@ -77,7 +77,7 @@ def test_another_model_than_the_predictors_is_unscored(tiny: Path, moving_square
         (b"text", "it cannot be read"),
         (saved([1]), "it holds list"),
         (saved({"weight": torch.zeros(1, 768)}), r"it holds \{'weight': \(1, 768\)\}, wanted is"),
-        (saved({"weight": torch.zeros(1, 512), "bias": torch.zeros(1)}), r"\(1, 512\)"),
+        (saved({"weight": torch.zeros(1, 512), "bias": torch.zeros(1)}), r"it holds .*\(1, 512\)"),
         (saved({"weight": torch.full((1, 768), np.nan), "bias": torch.zeros(1)}), "it holds NaN or infinity"),
     ],
 )

@@ -110,7 +110,7 @@ def test_evalcrafter_leaves_grey_levels_as_they_are() -> None:
 
 
 def test_huggingface_cuts_half_pixels_off_where_torchvision_rounds() -> None:
-    """137x223 becomes 224x364: 140 columns too many, 70 at the left for both; 137x224 becomes 366: 71; 137x225, 367: 71.5."""
+    """A frame of 223x137 becomes 364 wide, 70 too many on each side; one of 225x137 367, 71.5 too many."""
     wide = [picture(137, width) for width in (223, 225)]
     assert (prepared("huggingface", wide[0]) == prepared("official", wide[0])).all()
     np.testing.assert_array_equal(prepared("huggingface", wide[1])[:, :, 1:], prepared("official", wide[1])[:, :, :-1])

@@ -264,7 +264,7 @@ def test_a_run_with_a_model_of_ones_own(vidbench, small_folder, own_model, tmp_p
     names = "clip_score,clip_temporal_consistency,background_consistency"
     command = ("run", small_folder, "--metrics", names, *own_model, "--jobs", "1", "--no-media")
     done = vidbench(*command, "--out", tmp_path / "one")
-    assert done.returncode == 3, done.stderr  # one clip has no prompt
+    assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "one" / "scores.jsonl").read_text().splitlines()]
     by = {(row["clip"], row["metric"]): row for row in rows}
     assert len(by) == 15
@@ -277,7 +277,7 @@ def test_a_run_with_a_model_of_ones_own(vidbench, small_folder, own_model, tmp_p
     assert facts["clip_score"]["extractors"] != facts["background_consistency"]["extractors"]
     assert facts["clip_score"]["weights"]["clip_image"].startswith("sha256:")
     again = vidbench(*command, "--out", tmp_path / "two")
-    assert again.returncode == 3, again.stderr
+    assert again.returncode == 0, again.stderr
     one, two = (sorted((tmp_path / name / "scores.jsonl").read_text().splitlines()) for name in ("one", "two"))
     assert one == two
     assert "the rest was cut off" in (tmp_path / "one" / "report.html").read_text()
