@@ -109,7 +109,8 @@ class Models:
             vision_config={**both, **vision, "image_size": SIDE, "patch_size": PATCH},
             projection_dim=EMBED,
         )
-        self.model: Any = CLIPModel(config).eval()
+        self.model: Any = CLIPModel(config)
+        self.model.eval()
         rng = np.random.default_rng(0)
         with torch.no_grad():
             for name, value in sorted(self.model.named_parameters()):

@@ -22,7 +22,7 @@ from vidbench.clips import Clip
 from vidbench.errors import PluginError
 from vidbench.extractor import Requires
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.clip_model import PUBLISHED, caution
+from vidbench_metrics.clip_model import PUBLISHED, other_weights
 from vidbench_metrics.extractors.clip_image import ClipImageObservation
 
 HEAD = "laion-aesthetic"
@@ -133,6 +133,6 @@ class AestheticQuality(ClipMetric[AestheticQualityParameters]):
                 "lowest": float(ratings[worst] / 10),
                 "lowest_frame": int(seen.frame_numbers[worst]),
                 "highest": float(ratings.max() / 10),
-                "caution": caution(seen.unpublished),
+                "remark": other_weights(seen.unpublished),
             },
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vidbench.clips import Clip
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.clip_model import PUBLISHED, caution
+from vidbench_metrics.clip_model import PUBLISHED, other_weights
 from vidbench_metrics.clip_temporal_consistency import still_details
 from vidbench_metrics.extractors.clip_image import ClipImageObservation, cosines
 
@@ -68,6 +68,7 @@ class BackgroundConsistency(ClipMetric[BackgroundConsistencyParameters]):
     needs = Needs((ExtractorSpec("clip_image", {"preprocess": "vbench"}),))
     parameters_type = BackgroundConsistencyParameters
     min_frames = 2
+    responds_to = ("cut", "flicker", "jitter", "noise")
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """CLIP as VBench has it."""
@@ -87,6 +88,6 @@ class BackgroundConsistency(ClipMetric[BackgroundConsistencyParameters]):
                 "lowest": float(parts[worst]),
                 "lowest_frame": int(seen.frame_numbers[worst + 1]),
                 **still_details(cosines(seen.embeddings[:-1], seen.embeddings[1:])),
-                "caution": caution(seen.unpublished),
+                "remark": other_weights(seen.unpublished),
             },
         )

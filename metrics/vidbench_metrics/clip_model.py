@@ -93,7 +93,8 @@ class ClipSource:
         """
         if self.row is not None:
             return weights.require(self.row).checksum()
-        own = f"sha256:{_file_sha256(Path(self.weights))}"
+        remark = "" if self._is_published() else " (not OpenAI's published weights)"
+        own = f"sha256:{_file_sha256(Path(self.weights))}{remark}"
         return f"{own} config sha256:{_file_sha256(Path(self.model))}" if self.model.endswith(".json") else own
 
     def config(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class ClipFile:
     """Checksum of weights that are not OpenAI's published ones, else empty."""
 
 
-def caution(unpublished: str) -> str | None:
+def other_weights(unpublished: str) -> str | None:
     """What must be said of a value that other weights than OpenAI's gave.
 
     Args:

@@ -8,7 +8,9 @@ metrics/Scores_with_CLIP/Scores_with_CLIP.py (`evalcrafter`); Vchitect/VBench 45
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from vidbench.clips import Clip
 from vidbench.errors import InputError
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.clip_model import PUBLISHED, ClipSource, caution
+from vidbench_metrics.clip_model import PUBLISHED, ClipSource, other_weights
 from vidbench_metrics.clip_text import PromptEmbedding, embed_prompt
 from vidbench_metrics.extractors.clip_image import ClipImageObservation, cosines
 
@@ -38,12 +40,27 @@ class Protocol:
     keep_end: bool = True
     """Texts that are cut to the model's length keep their end token."""
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value."""
+        return (0.0 if self.clamp_frames or self.clamp_value else -self.scale, self.scale)
+
 
 PROTOCOLS = {
     "hessel": Protocol("ViT-B-32", "official", prefix="A photo depicts ", scale=2.5, clamp_frames=True),
     "torchmetrics": Protocol("ViT-L-14", "huggingface", scale=100.0, clamp_value=True, keep_end=False),
     "evalcrafter": Protocol("ViT-B-32", "evalcrafter"),
 }
+DESCRIBED = {
+    "hessel": "hessel: 2.5 x max(cosine, 0) with 'A photo depicts ' before the prompt, ViT-B/32, 0 to 2.5",
+    "torchmetrics": (
+        "torchmetrics: 100 x cosine, clamped at 0 after the mean over frames, ViT-L/14, 0 to 100; a prompt of more "
+        "than 77 tokens loses its end token and with it all meaning"
+    ),
+    "evalcrafter": ("evalcrafter: mean cosine of frames from 0 to 255 that were never normalised, ViT-B/32, -1 to 1"),
+    "vbench-overall": "vbench-overall: not computed (ViCLIP)",
+}
+EVERY_FRAME = "every frame, mean over frames unless reduce says otherwise"
 VICLIP = "vbench-overall"
 NO_VICLIP = (
     "protocol vbench-overall compares the prompt with ViCLIP's embedding of the whole clip, and vidbench has no "
@@ -71,7 +88,13 @@ def reduced(values: NDArray[np.float64], how: str) -> float:
     """One number of (N,) frames in their order: a name in `REDUCTIONS`."""
     if how in ("first", "middle", "last"):
         return float(values[{"first": 0, "middle": len(values) // 2, "last": -1}[how]])
-    return float({"mean": np.mean, "median": np.median, "min": np.min, "max": np.max}[how](values))
+    reductions: dict[str, Callable[[NDArray[np.float64]], Any]] = {
+        "mean": np.mean,
+        "median": np.median,
+        "min": np.min,
+        "max": np.max,
+    }
+    return float(reductions[how](values))
 
 
 @dataclass(frozen=True)
@@ -108,19 +131,21 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
         "Hessel et al., CLIPScore, EMNLP 2021 (arXiv 2104.08718); jmhessel/clipscore 10364652, "
         "Lightning-AI/torchmetrics dab03339 clip_score, evalcrafter/EvalCrafter Scores_with_CLIP.py"
     )
-    protocol = (
-        "hessel (meant where nothing is said): 2.5 x max(cosine, 0) with 'A photo depicts ' before the prompt, "
-        "ViT-B/32, 0 to 2.5. torchmetrics: 100 x cosine, clamped at 0 after the mean over frames, ViT-L/14, 0 to 100; "
-        "a prompt of more than 77 tokens loses its end token and with it all meaning. evalcrafter: mean cosine of "
-        "frames from 0 to 255 that were never normalised, ViT-B/32, -1 to 1. vbench-overall: not computed (ViCLIP). "
-        "All: every frame, mean over frames unless reduce says otherwise"
-    )
+    protocol = f"{'. '.join(DESCRIBED.values())}. All: {EVERY_FRAME}. hessel is meant where nothing is said"
     higher_is_better = True
     unit = "1"
     value_range = (-1.0, 100.0)
     aggregation = "mean"
     needs = Needs((ExtractorSpec("clip_image"),), prompt=True)
     parameters_type = ClipScoreParameters
+
+    def __init__(self, parameters: ClipScoreParameters | None = None) -> None:
+        super().__init__(parameters)
+        chosen = self._protocol()
+        # What a run tells of a metric, it tells of this protocol alone; intervals are cut to its range.
+        self.protocol = f"{DESCRIBED[self.parameters.protocol]}; {EVERY_FRAME}"  # type: ignore[misc]
+        if chosen is not None:
+            self.value_range = chosen.value_range  # type: ignore[misc]
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """CLIP as the protocol wants it; nothing where it would be in vain."""
@@ -162,7 +187,7 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
                 "highest": float(values[best]),
                 "highest_frame": int(seen.frame_numbers[best]),
                 "note": note(prompt, keep_end=chosen.keep_end),
-                "caution": caution(seen.unpublished),
+                "remark": other_weights(seen.unpublished),
                 "curve": [round(float(value), 5) for value in values],
             },
         )

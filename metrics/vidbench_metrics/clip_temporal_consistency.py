@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidbench.clips import Clip
 from vidbench.errors import InputError
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.clip_model import PUBLISHED, caution
+from vidbench_metrics.clip_model import PUBLISHED, other_weights
 from vidbench_metrics.extractors.clip_image import ClipImageObservation, cosines
 
 PREPROCESS = {"plain": "official", "evalcrafter": "evalcrafter-temporal"}
@@ -67,6 +67,7 @@ class ClipTemporalConsistency(ClipMetric[ClipTemporalConsistencyParameters]):
     needs = Needs((ExtractorSpec("clip_image"),))
     parameters_type = ClipTemporalConsistencyParameters
     min_frames = 2
+    responds_to = ("flicker", "jitter", "noise", "shuffle")
     diagnostic = True
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
@@ -89,7 +90,7 @@ class ClipTemporalConsistency(ClipMetric[ClipTemporalConsistencyParameters]):
                 "lowest": float(alike[worst]),
                 "lowest_frame": int(seen.frame_numbers[worst + 1]),
                 **still_details(alike),
-                "caution": caution(seen.unpublished),
+                "remark": other_weights(seen.unpublished),
             },
         )
 

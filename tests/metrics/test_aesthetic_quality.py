@@ -17,7 +17,7 @@ from vidbench.run.plan import select
 from vidbench.testing import score
 from vidbench_metrics.aesthetic_quality import AestheticHead, AestheticQuality, aesthetic_ratings, read_head
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
+torch: Any = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_the_formula_by_hand() -> None:
     )
     assert result.value == pytest.approx(sum(parts) / 3)
     assert (result.details["lowest"], result.details["lowest_frame"]) == (0, 3)
-    assert str(result.details["caution"]).startswith("not computed with OpenAI's published weights")
+    assert str(result.details["remark"]).startswith("not computed with OpenAI's published weights")
 
 
 @pytest.mark.skipif(

@@ -19,8 +19,8 @@ from vidbench_metrics.clip_preprocess import PREPROCESSING, ModelInput
 from vidbench_metrics.extractors import clip_image
 from vidbench_metrics.extractors.clip_image import ClipImage, ClipImageObservation, ClipImageParameters, cosines
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
-open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'vidbench[models]'")
+torch: Any = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
+open_clip: Any = pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'vidbench[models]'")
 
 Pixels = NDArray[np.uint8]
 SIZES = [(90, 160), (160, 90), (224, 224), (500, 300), (137, 223), (13, 20)]
@@ -140,6 +140,7 @@ def test_a_clip_through_open_clip_gives_the_same_embeddings(
     assert got.frame_numbers.tolist() == list(range(11))
     assert np.abs(np.linalg.norm(got.embeddings, axis=1) - 1).min() > 0.1  # every consumer normalises for itself
     assert got.unpublished.startswith("sha256:")
+    assert got.made_by == "ViT-B-32, official"
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8, 20])
@@ -188,7 +189,8 @@ def test_the_named_frames_are_looked_at_and_memory_is_bounded(
 def test_the_curve_is_the_cosine_with_the_frame_before_and_has_gaps() -> None:
     rows = np.array([[1, 0], [1, 1], [0, 2], [0, 0]], np.float32)
     observation = ClipImageObservation(rows, np.array([0, 1, 3, 4]), 6, "")
-    (curve,) = observation.curves().values()
+    ((name, curve),) = observation.curves().items()
+    assert name == "likeness to the frame before in the eyes of CLIP ViT-B-32, official (cosine)"
     np.testing.assert_allclose(curve, [np.nan, np.sqrt(0.5), np.nan, np.nan, np.nan, np.nan])
     assert cosines(rows[:3], np.array([0.0, -3.0])) == pytest.approx([0, -np.sqrt(0.5), -1])
 

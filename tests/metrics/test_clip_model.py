@@ -21,8 +21,8 @@ from vidbench_metrics.clip_preprocess import MEAN, ModelInput, model_input
 from vidbench_metrics.clip_text import embed_prompt
 from vidbench_metrics.extractors.clip_image import ClipImage
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
-open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'vidbench[models]'")
+torch: Any = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
+open_clip: Any = pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'vidbench[models]'")
 
 State = dict[str, Any]
 

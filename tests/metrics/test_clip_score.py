@@ -21,6 +21,7 @@ from vidbench.run.plan import select
 from vidbench.testing import observations
 from vidbench.video import ClipFacts
 from vidbench_metrics import clip_score, clip_text
+from vidbench_metrics.clip_model import ClipFile, ClipSource, text_tower
 from vidbench_metrics.clip_score import PROTOCOLS, ClipScore, frame_scores, reduced
 from vidbench_metrics.clip_text import PromptEmbedding, embed_prompt, tokens_of
 from vidbench_metrics.extractors.clip_image import ClipImageObservation
@@ -84,10 +85,11 @@ def test_each_protocols_formula_by_hand(
 def test_the_curve_and_its_ends_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     result = scored(monkeypatch, IMAGES, [1, 0], protocol="evalcrafter")
     assert result.details["curve"] == pytest.approx([0.6, 0, -1])
-    assert (result.details["lowest"], result.details["lowest_frame"]) == (pytest.approx(-1), 4)
-    assert (result.details["highest"], result.details["highest_frame"]) == (pytest.approx(0.6), 0)
+    assert result.details["lowest"] == pytest.approx(-1)
+    assert result.details["highest"] == pytest.approx(0.6)
+    assert (result.details["lowest_frame"], result.details["highest_frame"]) == (4, 0)
     assert result.details["note"] is None
-    assert result.details["caution"] is None
+    assert result.details["remark"] is None
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,16 @@ def test_choices_that_make_no_sense_are_refused(values: dict[str, Any], said: st
         ClipScore.from_mapping(values)
 
 
+def test_range_and_words_are_those_of_the_protocol() -> None:
+    ranges = {name: ClipScore.from_mapping({"protocol": name}).value_range for name in PROTOCOLS}
+    assert ranges == {"hessel": (0, 2.5), "torchmetrics": (0, 100), "evalcrafter": (-1, 1)}
+    assert ClipScore.value_range == (-1, 100)
+    for name in (*PROTOCOLS, "vbench-overall"):
+        told = ClipScore.from_mapping({"protocol": name}).protocol
+        assert told.startswith(f"{name}: ")
+        assert told.split(";")[0] in ClipScore.protocol
+
+
 @needs_models
 def test_hessels_score_through_open_clip(
     tiny: None, tiny_clip: Any, clip_state: Any, moving_square: Callable[..., Pixels]
@@ -162,7 +174,7 @@ def test_hessels_score_through_open_clip(
         expected = 2.5 * np.clip((images * text).sum(dim=1).numpy(), 0, None).mean()
         got = ClipScore().score(observations(ClipScore, pixels), clip(prompt))
         assert got.value == pytest.approx(expected, abs=1e-6)
-        assert str(got.details["caution"]).startswith("not computed with OpenAI's published weights (checksum sha256:")
+        assert str(got.details["remark"]).startswith("not computed with OpenAI's published weights (checksum sha256:")
         values[prompt] = got.value
     assert max(v for v in values.values() if v is not None) > 0.01
 
@@ -200,11 +212,15 @@ def test_tokens_are_open_clips_and_cut_ones_keep_their_end_only_if_told() -> Non
 @needs_models
 def test_a_prompt_is_embedded_once_and_the_tower_loaded_once(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    real = clip_text.text_tower
-    monkeypatch.setattr(clip_text, "text_tower", lambda source, file: loaded.append(source.model) or real(source, file))
+
+    def counted(source: ClipSource, file: ClipFile) -> Any:
+        loaded.append(source.model)
+        return text_tower(source, file)
+
+    monkeypatch.setattr(clip_text, "text_tower", counted)
     clip_text._tower.cache_clear()
     clip_text._embed.cache_clear()
-    source = clip_score.ClipSource("ViT-B-32")
+    source = ClipSource("ViT-B-32")
     first = embed_prompt(source, "a dog")
     assert embed_prompt(source, "a dog") is first
     embed_prompt(source, "a cat")

@@ -26,7 +26,8 @@ def _scored(rows: list[list[float]]) -> Score:
 def test_the_mean_cosine_of_neighbours_by_hand() -> None:
     result = _scored([[1, 0], [3, 4], [4, 3], [-8, -6]])
     assert result.value == pytest.approx((0.6 + 0.96 - 1) / 3)
-    assert (result.details["lowest"], result.details["lowest_frame"]) == (pytest.approx(-1), 3)
+    assert result.details["lowest"] == pytest.approx(-1)
+    assert result.details["lowest_frame"] == 3
     assert result.details["still_share"] == 0
     assert result.details["note"] is None
 

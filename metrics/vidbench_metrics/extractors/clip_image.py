@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,13 +78,15 @@ class ClipImageObservation(Observation):
     """Of the whole clip."""
     unpublished: str
     """Checksum of the weights where they are not OpenAI's published ones, else empty."""
+    made_by: str = "ViT-B-32, official"
+    """Model and preparation, in words."""
 
     def curves(self) -> Mapping[str, NDArray[Any]]:
         """How alike each frame is to the one before it; NaN where one of the two was not looked at."""
         values = np.full(self.frames, np.nan)
         neighbours = np.flatnonzero(np.diff(self.frame_numbers) == 1)
         values[self.frame_numbers[neighbours + 1]] = cosines(self.embeddings[:-1], self.embeddings[1:])[neighbours]
-        return {"likeness to the frame before in the eyes of CLIP (cosine)": values}
+        return {f"likeness to the frame before in the eyes of CLIP {self.made_by} (cosine)": values}
 
 
 def cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -203,4 +206,5 @@ class _Session(Session):
             frame_numbers=np.array(self._numbers, np.int64),
             frames=self._seen,
             unpublished=self._unpublished,
+            made_by=f"{Path(self._parameters.model).stem}, {self._parameters.preprocess}",
         )
