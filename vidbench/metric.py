@@ -188,7 +188,7 @@ class Metric(Parametrised[P]):
     aggregation: ClassVar[Aggregation]
     needs: ClassVar[Needs]
     requires: ClassVar[Requires] = Requires()
-    """What must be present besides what the extractors require; its weights count in the run's settings."""
+    """What must be present besides what the extractors require; for a metric with weights of its own."""
     min_frames: ClassVar[int] = 1
     """Clips with fewer frames are unscored by the engine, with that reason."""
     diagnostic: ClassVar[bool] = False
@@ -200,6 +200,10 @@ class Metric(Parametrised[P]):
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""
         return self.needs.extractors
+
+    def requirements(self) -> Requires:
+        """`requires`, unless a parameter changes it."""
+        return self.requires
 
     def frames_needed(self) -> int:
         """`min_frames`, or what this instance's parameters imply instead."""

@@ -178,28 +178,29 @@ def _availability(
 ) -> tuple[str | None, tuple[str, ...], dict[str, str]]:
     """Why the metric cannot run (None if it can), the identities of its extractors, and their weights' checksums."""
     lack = _lacks(metric, folder, has_reference=has_reference)
+    lack = lack or metric.requirements().missing()
     if lack is not None:
         return lack, (), {}
     try:
         made = [make_extractor(spec) for spec in metric.extractor_specs()]
     except PluginError as error:
         return str(error), (), {}
-    missing = next((m for m in (r.missing() for r in (*(e.requirements() for e in made), metric.requires)) if m), None)
+    missing = next((m for m in (e.requirements().missing() for e in made) if m), None)
     if missing is not None:
         return missing, (), {}
     weights = {e.name: checksum for e in made if (checksum := e.weights_checksum()) is not None}
-    weights |= {name: require(name).checksum() for name in metric.requires.weights if name in table()}
+    weights |= {name: require(name).checksum() for name in metric.requirements().weights if name in table()}
     return None, tuple(e.identity() for e in made), weights
 
 
 def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:
-    """What must be present before the metric can run: its extractors' requirements and its own.
+    """What must be present before the metric can run: its own requirements and its extractors'.
 
     Raises:
         PluginError: an extractor is unknown or does not load.
         InputError: a parameter does not exist or has the wrong type.
     """
-    return (*(make_extractor(spec).requirements() for spec in metric.extractor_specs()), metric.requires)
+    return (metric.requirements(), *(make_extractor(spec).requirements() for spec in metric.extractor_specs()))
 
 
 def _lacks(metric: Metric[Any], folder: ClipFolder, *, has_reference: bool) -> str | None:

@@ -178,8 +178,11 @@ def missing_requirement(plugin: type[AnyMetric] | type[AnyExtractor]) -> str | N
     """One line that says what must be installed before `plugin` can run, or None: for `pytest.skip`."""
     if issubclass(plugin, BaseExtractor):
         return plugin.requires.missing()
-    needed = [extractor_class(spec.name).requires for spec in plugin().extractor_specs()]
-    return next((reason for reason in (requires.missing() for requires in (*needed, plugin.requires)) if reason), None)
+    own = plugin().requirements().missing()
+    if own is not None:
+        return own
+    needed = (extractor_class(spec.name) for spec in plugin().extractor_specs())
+    return next((reason for reason in (extractor.requires.missing() for extractor in needed) if reason), None)
 
 
 def chunks(pixels: Pixels, fps: float | None, chunk: int | None) -> Iterator[Frames]:
