@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,76 @@ def vbench_weights(random_weights: Path) -> Path:
     with zipfile.ZipFile(path("raft"), "w") as archive:
         archive.write(source, raft.MEMBER)
     torch.save({key: theirs[raft.original_name(key)] for key in raft.tensor_shapes()}, path("raft-torchvision"))
+    return random_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_clip() -> Callable[[str], dict[str, Any]]:
+    """A small architecture in open_clip's words for each model that OpenAI published, by open_clip's name."""
+
+    def config(model: str) -> dict[str, Any]:
+        return {
+            "embed_dim": 768 if model.startswith("ViT-L") else 64,
+            "vision_cfg": {"image_size": 64, "layers": 2, "width": 128, "patch_size": 16},
+            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
+            "preprocess_cfg": {},
+        }
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def clip_state() -> Callable[..., dict[str, Any]]:
+    """A maker of random tensors under the keys of a CLIP of open_clip, of a size that lets signals through."""
+
+    def make(config: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+        import torch
+        from open_clip.model import CLIP
+
+        with torch.device("meta"):
+            network = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"], quick_gelu=True)
+        rng = np.random.default_rng(seed)
+        state = {}
+        for key, value in network.state_dict().items():
+            noise = np.asarray(rng.standard_normal(tuple(value.shape)), np.float32)
+            if "ln_" in key or key.endswith("bias") or noise.ndim < 2 or key == "visual.class_embedding":
+                noise = 0.1 * noise + float("ln_" in key and key.endswith("weight"))
+            elif "embedding" not in key:
+                fan_in = noise.shape[0] if key in ("visual.proj", "text_projection") else np.prod(noise.shape[1:])
+                noise = noise / np.sqrt(float(fan_in))
+            state[key] = torch.from_numpy(np.asarray(noise, np.float32)).half().float()  # as half precision keeps it
+        return state
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clip_weights(
+    random_weights: Path, tiny_clip: Callable[[str], dict[str, Any]], clip_state: Callable[..., dict[str, Any]]
+) -> Path:
+    """The same weights folder with small random CLIPs and a random aesthetic predictor, imported as unpublished files.
+
+    They are read where `vidbench_metrics.clip_model.model_config` is replaced by `tiny_clip`.
+    """
+    pytest.importorskip("open_clip", reason="open_clip is not installed: pip install 'vidbench[models]'")
+    import torch
+
+    from vidbench import weights
+    from vidbench_metrics.clip_model import OPENAI
+
+    head = {"weight": torch.linspace(-1, 1, 768)[None], "bias": torch.tensor([5.0])}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDBENCH_WEIGHTS", str(random_weights))
+        for name, state in [
+            *((row, clip_state(tiny_clip(model))) for model, row in OPENAI.items()),
+            ("laion-aesthetic", head),
+        ]:
+            source = random_weights / "source.pt"
+            torch.save(
+                {key: value.half() for key, value in state.items()} if name != "laion-aesthetic" else state, source
+            )
+            weights.import_file(weights.find(name), source, unpublished=True)
+            source.unlink()
     return random_weights
 
 

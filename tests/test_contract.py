@@ -30,6 +30,8 @@ def _random_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if importlib.util.find_spec("torch") is not None:
         monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("vbench_weights")))
         request.getfixturevalue("small_vbench_networks")
+        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("clip_weights")))
+        monkeypatch.setattr("vidbench_metrics.clip_model.model_config", request.getfixturevalue("tiny_clip"))
 
 
 def _metric_cases() -> Iterator[object]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from vidbench.clips import Clip
-from vidbench.extractor import NoParameters, Observation, P, Parametrised
+from vidbench.extractor import NoParameters, Observation, P, Parametrised, Requires
 from vidbench.video import ClipFacts
 
 __all__ = [
@@ -98,8 +98,9 @@ class Score:
     value: float | None
     reason: str | None = None
     findings: tuple[Finding, ...] = ()
-    details: Mapping[str, float | int | str | None] = field(default_factory=dict)
-    """Further numbers worth keeping beside the value; stored in `scores.jsonl`. Two keys of set metrics are shown with
+    details: Mapping[str, float | int | str | list[float] | None] = field(default_factory=dict)
+    """Further numbers worth keeping beside the value; stored in `scores.jsonl`, where lists (a number per frame) stay
+    out of reports. Two keys of set metrics are shown with
     the value: `caution` (why it can't be taken at its face; it is not ranked) and `remark` (it is all the same)."""
 
     def __post_init__(self) -> None:
@@ -186,6 +187,8 @@ class Metric(Parametrised[P]):
     granularity: ClassVar[Granularity]
     aggregation: ClassVar[Aggregation]
     needs: ClassVar[Needs]
+    requires: ClassVar[Requires] = Requires()
+    """What must be present besides what the extractors require; for a metric with weights of its own."""
     min_frames: ClassVar[int] = 1
     """Clips with fewer frames are unscored by the engine, with that reason."""
     diagnostic: ClassVar[bool] = False
@@ -197,6 +200,10 @@ class Metric(Parametrised[P]):
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""
         return self.needs.extractors
+
+    def requirements(self) -> Requires:
+        """`requires`, unless a parameter changes it."""
+        return self.requires
 
     def frames_needed(self) -> int:
         """`min_frames`, or what this instance's parameters imply instead."""

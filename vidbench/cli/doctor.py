@@ -32,6 +32,7 @@ OPTIONAL = {
 def command() -> int:
     """Say what is installed and what each missing thing costs. Changes and downloads nothing."""
     from vidbench import __version__, weights
+    from vidbench.cli.list import missing_piece
     from vidbench.cli.weights import users as weight_users
     from vidbench.files import default_folder
     from vidbench.plugins import extractors, metrics, reports, suites
@@ -58,8 +59,8 @@ def command() -> int:
     all_metrics = metrics().load_all()
     click.echo("metrics:")
     for name, metric in all_metrics.items():
-        lacks = [missing[s.name] for s in metric.needs.extractors if s.name in missing]
-        click.echo(f"  {name:<34}{f'cannot run: {lacks[0]}' if lacks else 'ready'}")
+        lack = missing_piece(metric, "metrics")
+        click.echo(f"  {name:<34}{f'cannot run: {lack}' if lack else 'ready'}")
     click.echo("weights:")
     rows = weights.table()
     for name, kind in loaded.items():

@@ -40,16 +40,13 @@ def missing_piece(plugin: object, group: str) -> str | None:
     from vidbench.errors import PluginError
     from vidbench.extractor import BaseExtractor
     from vidbench.metric import Metric
-    from vidbench.run.plan import make_extractor
+    from vidbench.run.plan import requirements
 
     if group == "extractors" and isinstance(plugin, type) and issubclass(plugin, BaseExtractor):
         return plugin.requires.missing()
     if group == "metrics" and isinstance(plugin, type) and issubclass(plugin, Metric):
-        for spec in plugin.needs.extractors:
-            try:
-                missing = make_extractor(spec).requirements().missing()
-            except PluginError as error:
-                return str(error)
-            if missing:
-                return missing
+        try:
+            return next((lack for needed in requirements(plugin()) if (lack := needed.missing())), None)
+        except PluginError as error:
+            return str(error)
     return None

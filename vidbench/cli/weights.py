@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,10 +134,16 @@ def state(found: Status) -> str:
 
 def users(name: str) -> list[str]:
     """Installed metrics that need weights."""
-    from vidbench.plugins import extractors, metrics
+    from vidbench.errors import VidbenchError
+    from vidbench.plugins import metrics
+    from vidbench.run.plan import requirements
 
-    needing = {n for n, kind in extractors().load_all().items() if name in kind.requires.weights}
-    return [n for n, kind in metrics().load_all().items() if needing & {s.name for s in kind.needs.extractors}]
+    found = []
+    for n, kind in metrics().load_all().items():
+        with suppress(VidbenchError):  # a broken plug-in is told of elsewhere
+            if any(name in needed.weights for needed in requirements(kind())):
+                found.append(n)
+    return found
 
 
 @contextmanager

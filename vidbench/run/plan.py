@@ -12,13 +12,14 @@ from typing import Any
 
 from vidbench.clips import ClipFolder
 from vidbench.errors import InputError, PluginError
-from vidbench.extractor import BaseExtractor
+from vidbench.extractor import BaseExtractor, Requires
 from vidbench.metric import ExtractorSpec, Metric
 from vidbench.plugins import extractors, metrics
 from vidbench.results import LeftOut, MetricFacts
 from vidbench.run.feed import told
 from vidbench.suite import Suite, Total
 from vidbench.video import Limits
+from vidbench.weights import require, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def _availability(
 ) -> tuple[str | None, tuple[str, ...], dict[str, str]]:
     """Why the metric cannot run (None if it can), the identities of its extractors, and their weights' checksums."""
     lack = _lacks(metric, folder, has_reference=has_reference)
+    lack = lack or metric.requirements().missing()
     if lack is not None:
         return lack, (), {}
     try:
@@ -204,7 +206,18 @@ def _availability(
     if missing is not None:
         return missing, (), {}
     weights = {e.name: checksum for e in made if (checksum := e.weights_checksum()) is not None}
+    weights |= {name: require(name).checksum() for name in metric.requirements().weights if name in table()}
     return None, tuple(e.identity() for e in made), weights
+
+
+def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:
+    """What must be present before the metric can run: its own requirements and its extractors'.
+
+    Raises:
+        PluginError: an extractor is unknown or does not load.
+        InputError: a parameter does not exist or has the wrong type.
+    """
+    return (metric.requirements(), *(make_extractor(spec).requirements() for spec in metric.extractor_specs()))
 
 
 def _lacks(metric: Metric[Any], folder: ClipFolder, *, has_reference: bool) -> str | None:
