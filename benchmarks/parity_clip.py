@@ -121,6 +121,7 @@ class Models:
         self.config = folder / "open_clip_config.json"
         self.config.write_text(json.dumps(open_clip_config()), encoding="utf-8")
         self.tokenizer = tokenizer(folder)
+        torch.manual_seed(0)
         self.head = torch.nn.Linear(768, 1)
 
     def _lean_together(self) -> None:

@@ -145,7 +145,7 @@ def test_choices_that_make_no_sense_are_refused(values: dict[str, Any], said: st
 def test_range_and_words_are_those_of_the_protocol() -> None:
     ranges = {name: ClipScore.from_mapping({"protocol": name}).value_range for name in PROTOCOLS}
     assert ranges == {"hessel": (0, 2.5), "torchmetrics": (0, 100), "evalcrafter": (-1, 1)}
-    assert ClipScore.value_range == (-1, 100)
+    assert ClipScore.value_range == (-1.0, 100.0)
     for name in (*PROTOCOLS, "vbench-overall"):
         told = ClipScore.from_mapping({"protocol": name}).protocol
         assert told.startswith(f"{name}: ")
