@@ -24,7 +24,7 @@ from vidbench import weights
 from vidbench.errors import InputError, PluginError, WeightsError
 from vidbench.testing import observe
 from vidbench.video import Frames
-from vidbench_metrics.extractors import i3d, resize
+from vidbench_metrics.extractors import i3d, resize, windows
 from vidbench_metrics.extractors.i3d import I3D, I3DObservation, I3DParameters
 from vidbench_metrics.i3d_network import check_state, load_checkpoint, max_pool_same, same_padding, tensor_shapes
 
@@ -374,7 +374,7 @@ def test_memory_is_bounded_by_a_few_windows() -> None:
             kept = {id(f) for window in [*session._growing, *session._whole] for f in window.frames}
             held.append(len(kept))
         session.close()
-        assert max(held) <= 9 * i3d.BATCH
+        assert max(held) <= 9 * windows.BATCH
 
 
 @needs_torch
