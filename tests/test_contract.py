@@ -16,14 +16,14 @@ SHORT = Given(synthetic_clips(3, frames=6))
 """For networks, which take most of the time."""
 WINDOWS = Given(synthetic_clips(3, frames=18))
 """For networks that look at windows of 16 frames and see nothing in fewer."""
-WINDOWED = ("i3d",)
+WINDOWED = ("i3d", "lk_tracks", "videomae", "vjepa")
 
 
 @pytest.fixture(autouse=True)
-def _random_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _random_weights(request: pytest.FixtureRequest) -> None:
     """No weights are downloaded for tests; a contract is kept with random ones too."""
     if importlib.util.find_spec("torch") is not None:
-        monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("random_weights")))
+        request.getfixturevalue("small_transformers")
 
 
 def _metric_cases() -> Iterator[object]:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from numpy.typing import NDArray
 
 from vidbench.clips import Clip
-from vidbench.extractor import NoParameters, Observation, P, Parametrised
+from vidbench.extractor import NoParameters, Observation, P, Parametrised, Requires
 from vidbench.video import ClipFacts
 
 __all__ = [
@@ -192,6 +192,8 @@ class Metric(Parametrised[P]):
     granularity: ClassVar[Granularity]
     aggregation: ClassVar[Aggregation]
     needs: ClassVar[Needs]
+    requires: ClassVar[Requires] = Requires()
+    """What must be present besides what the extractors require; for a metric whose extractor may not be installed."""
     min_frames: ClassVar[int] = 1
     """Clips with fewer frames are unscored by the engine, with that reason."""
     diagnostic: ClassVar[bool] = False
@@ -203,6 +205,10 @@ class Metric(Parametrised[P]):
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""
         return self.needs.extractors
+
+    def requirements(self) -> Requires:
+        """`requires`, unless a parameter changes it."""
+        return self.requires
 
     def frames_needed(self) -> int:
         """`min_frames`, or what this instance's parameters imply instead."""

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vidbench.extractor import P
 from vidbench.frechet import GaussianState, add_rows, folded, merge
-from vidbench.metric import Observations, P, Packed, SetMetric
+from vidbench.metric import Observations, Packed, SetMetric
 from vidbench_metrics.set_facts import SetFacts, caution
 
 Rows = NDArray[np.float32]

@@ -98,7 +98,8 @@ class SetFacts:
         clips, unpublished = values["clips"], values["unpublished"]
         if not isinstance(clips, int) or isinstance(clips, bool) or clips < 0 or not isinstance(unpublished, str):
             raise ValueError("the number of clips or the weights' checksum is none")
-        return cls(clips, *(_span(values[name], name) for name in SPANS), unpublished=unpublished[:200])
+        frames, fps, width, height = (_span(values[name], name) for name in SPANS)
+        return cls(clips, frames, fps, width, height, unpublished[:200])
 
 
 def _span(value: object, name: str) -> Span:

@@ -177,6 +177,7 @@ def _availability(
 ) -> tuple[str | None, tuple[str, ...], dict[str, str]]:
     """Why the metric cannot run (None if it can), the identities of its extractors, and their weights' checksums."""
     lack = _lacks(metric, folder, has_reference=has_reference)
+    lack = lack or metric.requirements().missing()
     if lack is not None:
         return lack, (), {}
     try:

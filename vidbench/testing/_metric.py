@@ -86,8 +86,8 @@ def metric_checks(metric: AnyMetric) -> tuple[MetricCheck, ...]:
         metric_leaves_observations_alone,
         metric_takes_edge_clips,
     )
-    if issubclass(metric, PairMetric | SetMetric):
-        checks += (metric_knows_identical_input,)
+    if issubclass(metric, PairMetric | SetMetric) and not metric.diagnostic:
+        checks += (metric_knows_identical_input,)  # what only describes has no best value
     if issubclass(metric, SetMetric):
         checks += (metric_ignores_order, metric_merges, metric_leaves_empty_sets_unscored)
     if metric.responds_to:

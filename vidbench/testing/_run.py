@@ -178,6 +178,9 @@ def missing_requirement(plugin: type[AnyMetric] | type[AnyExtractor]) -> str | N
     """One line that says what must be installed before `plugin` can run, or None: for `pytest.skip`."""
     if issubclass(plugin, BaseExtractor):
         return plugin.requires.missing()
+    own = plugin().requirements().missing()
+    if own is not None:
+        return own
     needed = (extractor_class(spec.name) for spec in plugin().extractor_specs())
     return next((reason for reason in (extractor.requires.missing() for extractor in needed) if reason), None)
 
