@@ -153,11 +153,20 @@ def frechet_distance(a: GaussianState, b: GaussianState, ddof: int = 1, offset: 
         _check_count(state, ddof)
     if a.dimensions != b.dimensions:
         raise ValueError(f"cannot compare features of {a.dimensions} and {b.dimensions} dimensions")
-    factor_a, factor_b = _factor(a, ddof, offset), _factor(b, ddof, offset)
-    shift = mean(a) - mean(b)
-    overlap = np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
-    least = -2 * offset * a.dimensions
-    traces = np.vdot(factor_a, factor_a) + np.vdot(factor_b, factor_b) + least
+    shift, least = mean(a) - mean(b), -2 * offset * a.dimensions
+    if offset and a.folded == b.folded == 0 and a.n + b.n < a.dimensions:
+        # Beyond the few directions in which anything varies, both matrices are the offset alone.
+        factors = [_factor(state, ddof) for state in (a, b)]
+        basis = np.linalg.qr(np.concatenate(factors).T)[0]
+        small = [factor @ basis for factor in factors]
+        roots = [np.linalg.cholesky(f.T @ f + offset * np.eye(basis.shape[1])).T for f in small]
+        overlap = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+        overlap += offset * (a.dimensions - basis.shape[1])
+        traces = sum(np.vdot(factor, factor) for factor in factors)
+    else:
+        factor_a, factor_b = _factor(a, ddof, offset), _factor(b, ddof, offset)
+        overlap = np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
+        traces = np.vdot(factor_a, factor_a) + np.vdot(factor_b, factor_b) + least
     return max(least, float(shift @ shift + traces - 2 * overlap))
 
 
