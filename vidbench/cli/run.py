@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   vidbench run CLIPS/
   vidbench run CLIPS/ --reference REAL_CLIPS/ --out runs/ours
+  vidbench run CLIPS/ --reference real.safetensors --metrics fvd
   vidbench run CLIPS/ --metrics temporal_flickering,shot_cuts --strict
   vidbench run CLIPS/ --suite frames --set frozen_frames.min_repeats=4
 """
@@ -27,7 +28,11 @@ Examples:
 @click.command("run", epilog=EPILOG)
 @click.argument("clips", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.  [default: runs/NAME OF CLIPS]")
-@click.option("--reference", type=click.Path(path_type=Path), help="Folder of real clips to compare sets with.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Real clips to compare sets with: a folder, or a file of `vidbench reference build`.",
+)
 @click.option("--pair-by-name", is_flag=True, help="Clips of --reference with equal names are the true clips.")
 @click.option("--metrics", "names", default="", help="Metrics by name, comma-separated.  [default: all that can run]")
 @click.option("--suite", help="A named selection of metrics; see `vidbench list`.")
