@@ -114,9 +114,9 @@ def test_frechet_distances_match_sqrtm(metric: Any, kind: str, ddof: int, offset
 def test_the_offset_inside_the_root(rows: tuple[int, int], dimensions: int) -> None:
     """Few rows of many dimensions take another way than many rows of few."""
     a, b = (_rows(n, seed=n, shift=n / 50, dimensions=dimensions) for n in rows)
-    states = [add_rows(GaussianState(), x) for x in (a, b)]
-    assert frechet_distance(*states, offset=1e-3) == pytest.approx(_sqrtm(a, b, 1, 1e-3), rel=1e-8)
-    assert frechet_distance(states[0], states[0], offset=1e-3) == pytest.approx(-2e-3 * dimensions, rel=1e-6)
+    one, other = (add_rows(GaussianState(), x) for x in (a, b))
+    assert frechet_distance(one, other, offset=1e-3) == pytest.approx(_sqrtm(a, b, 1, 1e-3), rel=1e-8)
+    assert frechet_distance(one, one, offset=1e-3) == pytest.approx(-2e-3 * dimensions, rel=1e-6)
 
 
 def test_jedi_by_its_own_example_and_by_pairs() -> None:
@@ -297,8 +297,8 @@ def test_fvd_infinity_is_nearer_the_truth_than_fvd() -> None:
         result = metric.compare(*states)
         again = metric.compare(*(_state(metric, "i3d", x[::-1]) for x in rows))
         assert result.value == again.value, "the order of clips plays no part"
-        assert result.details["at_largest_size"] == pytest.approx(frechet_of(*rows, 0), rel=1e-9)
-        errors.append((result.value - truth, frechet_of(*rows, 0) - truth))
+        assert result.details["at_largest_size"] == pytest.approx(frechet_of(rows[0], rows[1], 0), rel=1e-9)
+        errors.append((result.value - truth, frechet_of(rows[0], rows[1], 0) - truth))
     bias = np.mean(errors, axis=0)
     assert bias[1] > 0.5
     assert abs(bias[0]) < bias[1] / 3
@@ -330,7 +330,8 @@ def test_histograms_match_the_fvmd_package() -> None:
         np.testing.assert_array_equal(np.stack([histogram(one) for one in moved]), theirs.calc_hist(moved))
     # Half of the numbers: their matrix root of all takes half a minute.
     a, b = (np.stack([motion_features(one)[512:] for one in part]) for part in (tracks[:3], tracks[2:]))
-    mine = frechet_distance(*(add_rows(GaussianState(), x) for x in (a, b)), offset=1e-5)
+    one, other = (add_rows(GaussianState(), x) for x in (a, b))
+    mine = frechet_distance(one, other, offset=1e-5)
     statistics = [theirs.calculate_activation_statistics(x.astype(np.float64)) for x in (a, b)]
     with pytest.warns() if _deprecated() else _nothing():
         expected = theirs.calculate_frechet_distance(*statistics[0], *statistics[1])
@@ -439,7 +440,8 @@ def test_unlike_and_small_sets_bring_a_caution(metric: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("features", [True, False])
 def test_states_survive_being_written_down(features: bool) -> None:
-    for metric, kind in ((Fvd(), "i3d"), (Jedi(), "vjepa")):
+    tried: list[tuple[Any, str]] = [(Fvd(), "i3d"), (Jedi(), "vjepa")]
+    for metric, kind in tried:
         a = _state(metric, kind, _rows(500, dimensions=400))
         b = _state(metric, kind, _rows(30, seed=1, shift=0.2, dimensions=400))
         packed = metric.pack(a, features=features)
