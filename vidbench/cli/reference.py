@@ -63,7 +63,7 @@ def build_command(clips: Path, **options: Any) -> int:
 
     Exit code 3 where a clip could not be read; the file then holds the others.
     """
-    from vidbench.cli.run import _parameters
+    from vidbench.cli.run import read_settings
     from vidbench.errors import InputError
     from vidbench.reference import SUFFIX
     from vidbench.run.reference import BuildRequest, build
@@ -79,7 +79,7 @@ def build_command(clips: Path, **options: Any) -> int:
         out=out,
         metrics=tuple(name.strip() for name in options["names"].split(",") if name.strip()),
         protocol=options["protocol"],
-        parameters=_parameters(options["settings"]),
+        parameters=read_settings(options["settings"]),
         features=not options["no_features"],
         fps=options["fps"],
         jobs=options["jobs"],

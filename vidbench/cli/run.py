@@ -101,7 +101,7 @@ def _request(clips: Path, options: dict[str, Any]) -> Request:
         reference=options["reference"],
         metrics=tuple(name.strip() for name in options["names"].split(",") if name.strip()),
         suite=options["suite"],
-        parameters=_parameters(options["settings"]),
+        parameters=read_settings(options["settings"]),
         model=options["model"],
         fps=options["fps"],
         pair_by_name=options["pair_by_name"],
@@ -118,7 +118,12 @@ def _request(clips: Path, options: dict[str, Any]) -> Request:
     )
 
 
-def _parameters(settings: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def read_settings(settings: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Values of `--set METRIC.NAME=VALUE`, by metric and name.
+
+    Raises:
+        InputError: one is not of that form.
+    """
     parameters: dict[str, dict[str, str]] = {}
     for setting in settings:
         target, equals, value = setting.partition("=")
