@@ -343,6 +343,7 @@ def metric_writes_its_state_down(metric: AnyMetric, given: Given | None = None) 
         require(same_state(reference, before), f"{metric.name}.pack changes the state")
         if packed is None:
             continue
+        arrays: dict[str, Any]
         arrays, values = packed
         require(
             all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in arrays.values()),
