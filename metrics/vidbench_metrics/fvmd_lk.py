@@ -1,7 +1,7 @@
 """Fréchet distance of histograms of point motion: FVMD's mathematics on a simpler tracker's points.
 
-Liu et al., arXiv 2407.16124; ljh0v0/FMD-frechet-motion-distance 3c435ddd (PyPI fvmd 1.0.0). Windows, grid, histograms
-and formula are FVMD's, its 1e-5 on both diagonals inside the matrix square root included; the points are followed by
+Liu et al., arXiv 2407.16124; ljh0v0/FMD-frechet-motion-distance 3c435ddd (PyPI fvmd 1.0.0). Grid, histograms and
+formula are FVMD's, its 1e-5 on both diagonals inside the matrix square root included; the points are followed by
 Lucas-Kanade and not by PIPs++, so this is not FVMD and compares with no published number.
 """
 
@@ -24,8 +24,8 @@ MIN_WINDOWS = 2
 class FvmdLkParameters:
     """Which windows."""
 
-    stride: int = 1
-    """Frames from one window's beginning to the next's; 1 as in FVMD."""
+    stride: int = 8
+    """Frames from one window's beginning to the next's; 1 as in FVMD, whose windows overlap by 15 frames."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -45,7 +45,8 @@ class FvmdLk(GaussianMetric[FvmdLkParameters]):
         "formula: Liu et al., arXiv 2407.16124, ljh0v0/FMD-frechet-motion-distance 3c435ddd; tracker: Bouguet 2000"
     )
     protocol = (
-        "every window of 16 frames, squashed to 256, 400 points on a grid, followed by Lucas-Kanade; histograms of "
+        "a window of 16 frames from every 8th (stride=1: from every) frame, squashed to 256, "
+        "400 points on a grid, followed by Lucas-Kanade; histograms of "
         "velocity and of velocity without its first step, 1024 numbers; covariance over n - 1, 1e-5 on both diagonals "
         "inside the square root; float64"
     )

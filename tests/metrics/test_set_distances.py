@@ -364,11 +364,11 @@ def test_points_are_followed() -> None:
     from vidbench.testing import observe
 
     noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    moving = np.stack([np.roll(noise, 2 * t, axis=1) for t in range(17)])
+    moving = np.stack([np.roll(noise, 2 * t, axis=1) for t in range(24)])
     seen, resting = observe(LkTracks, moving), observe(LkTracks, np.repeat(moving[:1], 16, axis=0))
     assert isinstance(seen, LkTracksObservation)
     assert isinstance(resting, LkTracksObservation)
-    assert seen.starts.tolist() == [0, 1]
+    assert seen.starts.tolist() == [0, 8]
     assert (resting.features == 0).all()
     assert (resting.lost, seen.lost < 0.2) == (0, True)
     by_angle = seen.features[0].reshape(2, -1, 8).sum(axis=1)[0]

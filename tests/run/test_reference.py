@@ -140,7 +140,7 @@ def test_a_model_that_is_the_reference_set_is_known_by_its_hashes(made: Path, tm
 
 @pytest.mark.parametrize(
     ("parameters", "said"),
-    [({}, r"stride 2 against 1; run with: --set fvmd_lk\.stride=2$")],
+    [({}, r"stride 2 against 8; run with: --set fvmd_lk\.stride=2$")],
 )
 def test_other_settings_are_refused_with_the_difference(
     made: Path, tmp_path: Path, parameters: dict[str, Any], said: str
@@ -380,5 +380,5 @@ def test_the_command_line(vidbench, made: Path, tmp_path: Path) -> None:
     refused = vidbench("run", made / "clips", "--reference", out, "--metrics", "fvmd_lk", "--out", tmp_path / "run")
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "stride 2 against 1" in refused.stderr
+    assert "stride 2 against 8" in refused.stderr
     assert files.SUFFIX == ".safetensors"

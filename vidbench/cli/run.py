@@ -19,7 +19,6 @@ EPILOG = """\b
 Examples:
   vidbench run CLIPS/
   vidbench run CLIPS/ --reference REAL_CLIPS/ --out runs/ours
-  vidbench run CLIPS/ --reference real.safetensors --metrics fvd
   vidbench run CLIPS/ --metrics temporal_flickering,shot_cuts --strict
   vidbench run CLIPS/ --suite frames --set frozen_frames.min_repeats=4
 """
