@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vidbench_metrics.video_transformer import TransformerConfig
+
 ROOT = Path(__file__).resolve().parent.parent
+SMALL_VIDEOMAE = TransformerConfig(width=32, depth=2, heads=4, hidden=64, patch=14)
+SMALL_VJEPA = TransformerConfig(width=32, depth=2, heads=4, hidden=64, patch=16)
 
 
 def _shared_clips() -> Path:
@@ -58,18 +62,56 @@ def i3d_state() -> dict[str, NDArray[np.float32]]:
     return state
 
 
+def _random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 7) -> dict[str, NDArray[np.float32]]:
+    """Random tensors of these shapes, of sizes that let signals through networks of many layers."""
+    rng = np.random.default_rng(seed)
+    state = {}
+    for key, shape in shapes.items():
+        if len(shape) > 1:
+            value = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        elif key.endswith("running_var"):
+            value = rng.uniform(0.5, 2, shape)
+        elif key.endswith("weight"):
+            value = np.ones(shape)
+        else:
+            value = 0.1 * rng.standard_normal(shape, np.float32)
+        state[key] = np.asarray(value, np.float32)
+    return state
+
+
+@pytest.fixture(scope="session")
+def random_state() -> Callable[..., dict[str, NDArray[np.float32]]]:
+    """A maker of random tensors by the shapes of a network."""
+    return _random_state
+
+
 @pytest.fixture(scope="session")
 def random_weights(i3d_state: dict[str, NDArray[np.float32]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights folder in which `i3d` is a checkpoint of random tensors, imported as an unpublished file."""
+    """A weights folder of random tensors: `i3d` and FID's Inception, and the transformers in the sizes of `small`."""
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[models]'")
     from vidbench import weights
+    from vidbench_metrics import inception_network
+    from vidbench_metrics import video_transformer as vt
+
+    def prefixed(prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+        return {prefix + key: value for key, value in _random_state(shapes).items()}
 
     folder = tmp_path_factory.mktemp("weights")
     source = folder / "random.pt"
-    torch.save({key: torch.from_numpy(value) for key, value in i3d_state.items()}, source)
+    files: dict[str, tuple[str | None, dict[str, NDArray[np.float32]]]] = {
+        "i3d": (None, i3d_state),
+        inception_network.WEIGHTS: (None, _random_state(inception_network.tensor_shapes())),
+        vt.VIDEOMAE: ("module", _random_state(vt.videomae_shapes(SMALL_VIDEOMAE))),
+        vt.VJEPA: ("target_encoder", prefixed("module.backbone.", vt.vjepa_shapes(SMALL_VJEPA))),
+        vt.PROBE: ("classifier", prefixed("module.", vt.probe_shapes(SMALL_VJEPA))),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDBENCH_WEIGHTS", str(folder))
-        weights.import_file(weights.find("i3d"), source, unpublished=True)
+        for name, (key, state) in files.items():
+            tensors = {k: torch.from_numpy(value) for k, value in state.items()}
+            torch.save(tensors if key is None else {key: tensors, "epoch": 1}, source)
+            weights.import_file(weights.find(name), source, unpublished=True)
+        source.unlink()
     return folder
 
 
@@ -218,6 +260,16 @@ def clip_weights(
             weights.import_file(weights.find(name), source, unpublished=True)
             source.unlink()
     return random_weights
+
+
+@pytest.fixture
+def small_transformers(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The random weights, with networks of their size: the published ones would take gigabytes."""
+    from vidbench_metrics import video_transformer
+
+    monkeypatch.setenv("VIDBENCH_WEIGHTS", str(random_weights))
+    monkeypatch.setattr(video_transformer, "VIDEOMAE_GIANT", SMALL_VIDEOMAE)
+    monkeypatch.setattr(video_transformer, "VJEPA_HUGE", SMALL_VJEPA)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ SHORT = Given(synthetic_clips(3, frames=6))
 """For networks, which take most of the time."""
 WINDOWS = Given(synthetic_clips(3, frames=18))
 """For networks that look at windows of 16 frames and see nothing in fewer."""
-WINDOWED = ("i3d",)
+WINDOWED = ("i3d", "lk_tracks", "videomae", "vjepa")
 LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
 """For networks that need 128 pixels a side after padding, or take long for each frame."""
 SLOW = ("amt_interpolation", "musiq")
@@ -28,6 +28,7 @@ PAIR = Given(synthetic_clips(2, frames=2, height=122, width=126))
 def _random_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights are downloaded for tests; a contract is kept with random ones too."""
     if importlib.util.find_spec("torch") is not None:
+        request.getfixturevalue("small_transformers")
         monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("vbench_weights")))
         request.getfixturevalue("small_vbench_networks")
         monkeypatch.setenv("VIDBENCH_WEIGHTS", str(request.getfixturevalue("clip_weights")))

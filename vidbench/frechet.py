@@ -118,23 +118,23 @@ def covariance(state: GaussianState, ddof: int = 1) -> FloatArray:
         ValueError: not more than `ddof` rows were seen.
     """
     _check_count(state, ddof)
-    whole = GaussianState(state.rows, state.folded, _copy(state.folded_mean), _copy(state.scatter))
-    if len(whole.rows):
-        _fold(whole)
+    whole = folded(state)
     if whole.scatter is None:
         raise ValueError("no rows were seen")
     return whole.scatter / (state.n - ddof)
 
 
-def frechet_distance(a: GaussianState, b: GaussianState, ddof: int = 1) -> float:
+def frechet_distance(a: GaussianState, b: GaussianState, ddof: int = 1, offset: float = 0.0) -> float:
     """Squared Fréchet (2-Wasserstein) distance between the Gaussians fitted to two sets of rows; lower is nearer.
 
-    A result below zero by rounding is returned as 0.
+    A result below its least value by rounding is returned as that.
 
     Args:
         a: one set.
         b: the other, of the same dimensions.
         ddof: what is taken from n in the covariance; 1 as in FID and VideoGPT's FVD, 0 as in StyleGAN-V's.
+        offset: added to both diagonals inside the matrix square root and nowhere else, as some programs do; the least
+            value is then -2 · offset · d instead of 0.
 
     Returns:
         In squared units of the features; biased upwards by about 1/n, so only values at equal n compare.
@@ -153,11 +153,21 @@ def frechet_distance(a: GaussianState, b: GaussianState, ddof: int = 1) -> float
         _check_count(state, ddof)
     if a.dimensions != b.dimensions:
         raise ValueError(f"cannot compare features of {a.dimensions} and {b.dimensions} dimensions")
-    factor_a, factor_b = _factor(a, ddof), _factor(b, ddof)
-    shift = mean(a) - mean(b)
-    overlap = np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
-    distance = shift @ shift + np.vdot(factor_a, factor_a) + np.vdot(factor_b, factor_b) - 2 * overlap
-    return max(0.0, float(distance))
+    shift, least = mean(a) - mean(b), -2 * offset * a.dimensions
+    if offset and a.folded == b.folded == 0 and a.n + b.n < a.dimensions:
+        # Beyond the few directions in which anything varies, both matrices are the offset alone.
+        factors = [_factor(state, ddof) for state in (a, b)]
+        basis = np.linalg.qr(np.concatenate(factors).T)[0]
+        small = [factor @ basis for factor in factors]
+        roots = [np.linalg.cholesky(f.T @ f + offset * np.eye(basis.shape[1])).T for f in small]
+        overlap = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+        overlap += offset * (a.dimensions - basis.shape[1])
+        traces = sum(np.vdot(factor, factor) for factor in factors)
+    else:
+        factor_a, factor_b = _factor(a, ddof, offset), _factor(b, ddof, offset)
+        overlap = np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
+        traces = np.vdot(factor_a, factor_a) + np.vdot(factor_b, factor_b) + least
+    return max(least, float(shift @ shift + traces - 2 * overlap))
 
 
 def _copy(array: FloatArray | None) -> FloatArray | None:
@@ -190,11 +200,19 @@ def _fold(state: GaussianState) -> None:
     state.rows = np.empty((0, state.dimensions))
 
 
-def _factor(state: GaussianState, ddof: int) -> FloatArray:
-    """F, (n, d) or (d, d), with FᵀF = the covariance."""
-    if state.folded == 0:
+def folded(state: GaussianState) -> GaussianState:
+    """The same state with every row folded into mean and scatter; leaves its argument as it was."""
+    whole = GaussianState(state.rows, state.folded, _copy(state.folded_mean), _copy(state.scatter))
+    if len(whole.rows):
+        _fold(whole)
+    return whole
+
+
+def _factor(state: GaussianState, ddof: int, offset: float = 0.0) -> FloatArray:
+    """F, (n, d) or (d, d), with FᵀF = the covariance (and `offset` on its diagonal)."""
+    if state.folded == 0 and offset == 0:
         return np.asarray((state.rows - mean(state)) / np.sqrt(state.n - ddof))
-    matrix = covariance(state, ddof)
+    matrix = covariance(state, ddof) + offset * np.eye(state.dimensions)
     try:
         return np.asarray(np.linalg.cholesky(matrix).T)
     except np.linalg.LinAlgError:

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from numpy.typing import NDArray
+
 from vidbench.clips import Clip
 from vidbench.extractor import NoParameters, Observation, P, Parametrised, Requires
 from vidbench.video import ClipFacts
@@ -34,6 +36,7 @@ __all__ = [
     "Needs",
     "NoParameters",
     "Observations",
+    "Packed",
     "PairMetric",
     "Score",
     "SetMetric",
@@ -46,6 +49,9 @@ Aggregation = Literal["mean", "median", "worst_decile", "rate", "set"]
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 S = TypeVar("S")
+
+Packed = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+"""The state of a set metric as arrays and JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,8 @@ class Metric(Parametrised[P]):
     aggregation: ClassVar[Aggregation]
     needs: ClassVar[Needs]
     requires: ClassVar[Requires] = Requires()
-    """What must be present besides what the extractors require; for a metric with weights of its own."""
+    """What must be present besides what the extractors require: weights of its own, or an extractor that may not be
+    installed."""
     min_frames: ClassVar[int] = 1
     """Clips with fewer frames are unscored by the engine, with that reason."""
     diagnostic: ClassVar[bool] = False
@@ -255,3 +262,23 @@ class SetMetric(Metric[P], Generic[P, S]):
     @abstractmethod
     def compare(self, generated: S, reference: S) -> Score:
         """The value for one model; unscored with the reason where there was too little to see."""
+
+    def pack(self, state: S, *, features: bool = True) -> Packed | None:
+        """The state as arrays and JSON values, for `vidbench reference build`.
+
+        Args:
+            state: what to write down; left as it is.
+            features: False asks for a form that holds no row of a single clip.
+
+        Returns:
+            The arrays by name and a dictionary of JSON values; None where the metric can't be kept in that form.
+        """
+        return None
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> S:
+        """The state back from what `pack` gave; must refuse whatever that can't have given, for files come from afar.
+
+        Raises:
+            ValueError: names, shapes, types or numbers are wrong; says which.
+        """
+        raise ValueError(f"{self.name} keeps no reference statistics")

@@ -7,24 +7,15 @@ are EfficientNet-Lite0's of single frames, so the number is neither and compares
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from vidbench.frechet import frechet_distance
+from vidbench.metric import ExtractorSpec, Needs, NoParameters, Observations, Score
+from vidbench_metrics.extractors.efficientnet_lite0 import DIMENSIONS, EfficientNetLite0Observation
+from vidbench_metrics.feature_sets import GaussianMetric, GaussianSet, Rows
 
-from vidbench.frechet import GaussianState, add_rows, frechet_distance, merge
-from vidbench.metric import ExtractorSpec, Needs, NoParameters, Observations, Score, SetMetric
-from vidbench_metrics.extractors.efficientnet_lite0 import EfficientNetLite0Observation
-
-MIN_CLIPS = 2
-
-
-@dataclass(slots=True)
-class FrameFeatures:
-    """What is kept of a set of clips: a Gaussian of at most two 1280 × 1280 float64 arrays, and a count."""
-
-    gaussian: GaussianState = field(default_factory=GaussianState)
-    clips: int = 0
+MIN_FRAMES = 2
 
 
-class FrechetFrameDistance(SetMetric[NoParameters, FrameFeatures]):
+class FrechetFrameDistance(GaussianMetric[NoParameters]):
     """Distance of frame-feature Gaussians."""
 
     name = "frechet_frame_distance"
@@ -46,36 +37,20 @@ class FrechetFrameDistance(SetMetric[NoParameters, FrameFeatures]):
     value_range = (0.0, float("inf"))
     needs = Needs(extractors=(ExtractorSpec("efficientnet_lite0"),))
     responds_to = ("blur", "noise")
+    noun = "frames"
+    dimensions = DIMENSIONS
 
-    def new_state(self) -> FrameFeatures:
-        """No clips."""
-        return FrameFeatures()
+    def features(self, observations: Observations) -> tuple[Rows, str]:
+        """The clip's frames."""
+        return observations.of("efficientnet_lite0", EfficientNetLite0Observation).features, ""
 
-    def observe(self, state: FrameFeatures, observations: Observations) -> FrameFeatures:
-        """Add one clip's frames."""
-        seen = observations.of("efficientnet_lite0", EfficientNetLite0Observation)
-        return FrameFeatures(add_rows(state.gaussian, seen.features), state.clips + 1)
-
-    def merge(self, state: FrameFeatures, other: FrameFeatures) -> FrameFeatures:
-        """Both sets together."""
-        return FrameFeatures(merge(state.gaussian, other.gaussian), state.clips + other.clips)
-
-    def compare(self, generated: FrameFeatures, reference: FrameFeatures) -> Score:
+    def compare(self, generated: GaussianSet, reference: GaussianSet) -> Score:
         """The distance, with how many clips and frames it rests on."""
-        for what, state in (("generated", generated), ("reference", reference)):
-            if state.clips < MIN_CLIPS:
-                clips = "clip" if state.clips == 1 else "clips"
-                return Score.unscored(f"the {what} set has {state.clips} {clips}; {MIN_CLIPS} are needed")
-        dimensions, fewest = generated.gaussian.dimensions, min(generated.gaussian.n, reference.gaussian.n)
+        rows = generated.gaussian.n, reference.gaussian.n
+        reason = self.few(generated.facts, reference.facts, rows, MIN_FRAMES)
+        if reason is not None:
+            return Score.unscored(reason)
         return Score(
             frechet_distance(generated.gaussian, reference.gaussian),
-            details={
-                "clips": generated.clips,
-                "frames": generated.gaussian.n,
-                "reference_clips": reference.clips,
-                "reference_frames": reference.gaussian.n,
-                "caution": f"{fewest} frames for {dimensions} dimensions: most of the value is sampling error"
-                if fewest <= dimensions
-                else None,
-            },
+            details=self.told(generated, reference, rows, generated.gaussian.dimensions),
         )

@@ -7,25 +7,17 @@ and commits, in `vidbench_metrics.i3d_protocols`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from vidbench.frechet import GaussianState, add_rows, frechet_distance, merge
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score, SetMetric
+from vidbench.frechet import frechet_distance
+from vidbench.metric import ExtractorSpec, Needs, Observations, Score
 from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, SetFacts, caution, remark
+from vidbench_metrics.feature_sets import GaussianMetric, GaussianSet, Rows
+from vidbench_metrics.i3d_network import CLASSES
+from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, caution, remark
 
-MIN_CLIPS = 2
-
-
-@dataclass(slots=True)
-class VideoFeatures:
-    """What is kept of a set: a Gaussian of at most two 400 x 400 float64 arrays, and a few numbers."""
-
-    gaussian: GaussianState = field(default_factory=GaussianState)
-    facts: SetFacts = field(default_factory=SetFacts)
+MIN_WINDOWS = 2
 
 
-class Fvd(SetMetric[ProtocolParameters, VideoFeatures]):
+class Fvd(GaussianMetric[ProtocolParameters]):
     """Fréchet distance of I3D logits."""
 
     name = "fvd"
@@ -42,6 +34,7 @@ class Fvd(SetMetric[ProtocolParameters, VideoFeatures]):
     needs = Needs(extractors=(ExtractorSpec("i3d"),))
     parameters_type = ProtocolParameters
     min_frames = 16
+    dimensions = CLASSES
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """I3D as the protocol wants it."""
@@ -51,27 +44,17 @@ class Fvd(SetMetric[ProtocolParameters, VideoFeatures]):
         """A whole window."""
         return self.parameters.frames
 
-    def new_state(self) -> VideoFeatures:
-        """No clips."""
-        return VideoFeatures()
-
-    def observe(self, state: VideoFeatures, observations: Observations) -> VideoFeatures:
-        """Add one clip's windows."""
+    def features(self, observations: Observations) -> tuple[Rows, str]:
+        """The clip's windows."""
         seen = observations.of("i3d", I3DObservation)
-        facts = state.facts.with_(observations.facts, seen.unpublished)
-        return VideoFeatures(add_rows(state.gaussian, seen.features), facts)
+        return seen.features, seen.unpublished
 
-    def merge(self, state: VideoFeatures, other: VideoFeatures) -> VideoFeatures:
-        """Both sets together."""
-        return VideoFeatures(merge(state.gaussian, other.gaussian), state.facts.joined(other.facts))
-
-    def compare(self, generated: VideoFeatures, reference: VideoFeatures) -> Score:
+    def compare(self, generated: GaussianSet, reference: GaussianSet) -> Score:
         """The distance under the protocol, with what it rests on."""
-        for what, state in (("generated", generated), ("reference", reference)):
-            if state.facts.clips < MIN_CLIPS:
-                clips = "clip" if state.facts.clips == 1 else "clips"
-                return Score.unscored(f"the {what} set has {state.facts.clips} {clips}; {MIN_CLIPS} are needed")
         rows = generated.gaussian.n, reference.gaussian.n
+        reason = self.few(generated.facts, reference.facts, rows, MIN_WINDOWS)
+        if reason is not None:
+            return Score.unscored(reason)
         return Score(
             frechet_distance(generated.gaussian, reference.gaussian, ddof=self.parameters.facts.ddof),
             details={

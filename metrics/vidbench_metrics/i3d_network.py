@@ -13,16 +13,16 @@ Axes: n clips, c channels, t frames, h and w pixels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vidbench.errors import PluginError
+from vidbench_metrics.checkpoints import check_tensors, load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+WHAT = "the I3D checkpoint"
 CLASSES = 400
 SIDE = 224
 MIN_FRAMES = 9
@@ -98,27 +98,31 @@ class I3D:
         state: the 287 tensors by key.
         epsilon: of all 57 batch norms; 1e-3 in TF-Hub's graph, 1e-5 in VideoGPT and its descendants.
         file: where the tensors come from, for messages.
+        double: in float64, to tell what of a difference is float32's rounding; four times as slow.
 
     Raises:
         PluginError: a tensor is missing, unknown, of another shape or not finite; says which.
     """
 
-    def __init__(self, state: Mapping[str, Any], epsilon: float, file: str = "the checkpoint") -> None:
+    def __init__(
+        self, state: Mapping[str, Any], epsilon: float, file: str = "the checkpoint", *, double: bool = False
+    ) -> None:
         import torch
 
         check_state(state, file)
+        dtype = torch.float64 if double else torch.float32
         self._units = units()
         self._weights: dict[str, Tensor] = {}
         self._biases: dict[str, Tensor] = {}
         for name, unit in self._units.items():
-            weight, bias = _folded(state, name, epsilon)
+            weight, bias = (part.to(dtype) for part in _folded(state, name, epsilon))
             if unit.kernel == ONE:
                 self._weights[name] = weight[:, :, 0, 0, 0].contiguous()
             else:
                 self._weights[name] = weight.contiguous(memory_format=torch.channels_last_3d)
             self._biases[name] = bias
-        self._logits = state["logits.conv3d.weight"].float()[:, :, 0, 0, 0].contiguous()
-        self._logits_bias = state["logits.conv3d.bias"].float()
+        self._logits = state["logits.conv3d.weight"].to(dtype)[:, :, 0, 0, 0].contiguous()
+        self._logits_bias = state["logits.conv3d.bias"].to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits, averaged over time.
@@ -235,7 +239,7 @@ def _folded(state: Mapping[str, Any], name: str, epsilon: float) -> tuple[Tensor
     )
     scale = gamma / torch.sqrt(variance + epsilon)
     weight = state[f"{name}.conv3d.weight"].double() * scale[:, None, None, None, None]
-    return weight.float(), (beta - mean * scale).float()
+    return weight, beta - mean * scale
 
 
 def check_state(state: Mapping[str, Any], file: str) -> None:
@@ -244,19 +248,7 @@ def check_state(state: Mapping[str, Any], file: str) -> None:
     Raises:
         PluginError: says which tensor, and the command that brings the right file.
     """
-    import torch
-
-    given = {key: value for key, value in state.items() if not str(key).endswith("num_batches_tracked")}
-    for key, shape in tensor_shapes().items():
-        value = given.pop(key, None)
-        if not isinstance(value, torch.Tensor):
-            raise PluginError(_refusal(file, f"the tensor {key} is missing"))
-        if tuple(value.shape) != shape:
-            raise PluginError(_refusal(file, f"{key} has the shape {tuple(value.shape)}, not {shape}"))
-        if not bool(torch.isfinite(value).all()):
-            raise PluginError(_refusal(file, f"{key} holds NaN or infinity"))
-    if given:
-        raise PluginError(_refusal(file, f"it holds {next(iter(given))}, which the network does not have"))
+    check_tensors(state, tensor_shapes(), file, WHAT, "i3d", unused=("num_batches_tracked",))
 
 
 def load_checkpoint(data: bytes, epsilon: float, file: str) -> I3D:
@@ -270,17 +262,4 @@ def load_checkpoint(data: bytes, epsilon: float, file: str) -> I3D:
     Raises:
         PluginError: it is no such checkpoint.
     """
-    import torch
-
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        reason = " ".join(str(error).split())[:120]
-        raise PluginError(_refusal(file, f"it cannot be read as a PyTorch file of tensors ({reason})")) from None
-    if not isinstance(state, Mapping):
-        raise PluginError(_refusal(file, f"it holds a {type(state).__name__}, not tensors by key"))
-    return I3D(state, epsilon, file)
-
-
-def _refusal(file: str, why: str) -> str:
-    return f"{file} is not the I3D checkpoint: {why}; remove it and run: vidbench weights fetch i3d"
+    return I3D(load_tensors(data, file, WHAT, "i3d"), epsilon, file)

@@ -11,8 +11,9 @@ from typing import Any
 
 from vidbench.errors import InputError
 from vidbench.metric import ExtractorSpec
-from vidbench.video import ClipFacts
+from vidbench_metrics import set_facts
 from vidbench_metrics.i3d_network import CLASSES, MIN_FRAMES, SIDE
+from vidbench_metrics.set_facts import SetFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,100 +113,15 @@ class ProtocolParameters:
         return ExtractorSpec("i3d", values)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Smallest and largest of some numbers; None before the first."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def with_(self, value: float | None) -> Span:
-        """The span with one more number; None is not counted."""
-        return self if value is None else self.joined(Span(value, value))
-
-    def joined(self, other: Span) -> Span:
-        """Both together."""
-        if self.low is None or self.high is None:
-            return other
-        if other.low is None or other.high is None:
-            return self
-        return Span(min(self.low, other.low), max(self.high, other.high))
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return "unknown"
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetFacts:
-    """What must be known of a set besides its features; a few numbers, however many clips."""
-
-    clips: int = 0
-    frames: Span = Span()
-    fps: Span = Span()
-    width: Span = Span()
-    height: Span = Span()
-    unpublished: str = ""
-    """Checksum of the weights where they are not the published ones."""
-
-    def with_(self, facts: ClipFacts, unpublished: str) -> SetFacts:
-        """With one more clip."""
-        return SetFacts(
-            self.clips + 1,
-            self.frames.with_(facts.frames),
-            self.fps.with_(None if facts.fps is None else round(facts.fps, 3)),
-            self.width.with_(facts.width),
-            self.height.with_(facts.height),
-            self.unpublished or unpublished,
-        )
-
-    def joined(self, other: SetFacts) -> SetFacts:
-        """Both sets together."""
-        return SetFacts(
-            self.clips + other.clips,
-            self.frames.joined(other.frames),
-            self.fps.joined(other.fps),
-            self.width.joined(other.width),
-            self.height.joined(other.height),
-            self.unpublished or other.unpublished,
-        )
-
-
 def caution(
     generated: SetFacts, reference: SetFacts, rows: tuple[int, int], parameters: ProtocolParameters
 ) -> str | None:
-    """Why the value can't be taken at its face: few samples, unlike sets, other weights; None where nothing is wrong.
-
-    Args:
-        generated: the model's clips.
-        reference: the reference set's.
-        rows: windows in the two.
-        parameters: of the metric.
-    """
-    said = []
-    unpublished = generated.unpublished or reference.unpublished
-    if unpublished:
-        said.append(
-            f"not computed with the published weights (checksum {unpublished[:23]}… differs), so it compares with no "
-            "published number"
-        )
-    if min(rows) < 2 * CLASSES:
-        least = f"{rows[0]} and {rows[1]} windows" if rows[0] != rows[1] else f"{rows[0]} windows a set"
-        said.append(f"{least} for {CLASSES} dimensions: below {2 * CLASSES} most of the value is sampling error")
-    pairs = [
-        ("clips", str(generated.clips), str(reference.clips)),
-        ("frames", str(generated.frames), str(reference.frames)),
-        ("fps", str(generated.fps), str(reference.fps)),
-        ("size", _size(generated), _size(reference)),
-    ]
-    unlike = [f"{what} ({ours} against {theirs})" for what, ours, theirs in pairs if ours != theirs]
-    if unlike:
-        said.append(f"the sets differ in {', '.join(unlike)}")
+    """`set_facts.caution` for I3D's logits, and where a protocol is for frames of one size, whether they have it."""
     native = str(SIDE), str(SIDE)
-    if parameters.facts.native_size and any((str(s.width), str(s.height)) != native for s in (generated, reference)):
-        said.append(f"{parameters.protocol} is defined for frames of {SIDE}x{SIDE}; others were squashed to that")
-    return "; ".join(said) or None
+    other_size = any((str(s.width), str(s.height)) != native for s in (generated, reference))
+    squashed = f"{parameters.protocol} is defined for frames of {SIDE}x{SIDE}; others were squashed to that"
+    more = [squashed] if parameters.facts.native_size and other_size else []
+    return set_facts.caution(generated, reference, rows, CLASSES, more=more)
 
 
 def remark(generated: SetFacts, reference: SetFacts, parameters: ProtocolParameters) -> str | None:
@@ -217,7 +133,3 @@ def remark(generated: SetFacts, reference: SetFacts, parameters: ProtocolParamet
     if parameters.start not in ("", parameters.facts.start):
         differs.append(f"windows from '{parameters.start}' instead of '{parameters.facts.start}'")
     return f"protocol {parameters.protocol} with {', '.join(differs)}" if differs else None
-
-
-def _size(facts: SetFacts) -> str:
-    return f"{facts.width}x{facts.height}"

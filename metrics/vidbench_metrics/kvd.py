@@ -7,31 +7,32 @@ of FVD. Unlike FVD its expectation does not depend on how many clips there are.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.errors import InputError
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score, SetMetric
+from vidbench.metric import ExtractorSpec, Needs, Observations, Score
 from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, SetFacts, caution, remark
+from vidbench_metrics.feature_sets import Rows, RowSet, RowsMetric, shuffled
+from vidbench_metrics.i3d_network import CLASSES
+from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, caution, remark
 
 MIN_WINDOWS = 2
 ESTIMATORS = ("unbiased", "biased")
 
-Rows = NDArray[np.floating]
+Floats = NDArray[np.floating]
 
 
-def polynomial_kernel(x: Rows, y: Rows, degree: int = 3, coef0: float = 1.0) -> NDArray[np.float64]:
+def polynomial_kernel(x: Floats, y: Floats, degree: int = 3, coef0: float = 1.0) -> NDArray[np.float64]:
     """(m, n) values (x·y / d + coef0)^degree of the rows of (m, d) and (n, d), float64."""
     product = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
     return np.asarray((product / x.shape[1] + coef0) ** degree)
 
 
-def polynomial_mmd(x: Rows, y: Rows, *, unbiased: bool = True, degree: int = 3, coef0: float = 1.0) -> float:
+def polynomial_mmd(x: Floats, y: Floats, *, unbiased: bool = True, degree: int = 3, coef0: float = 1.0) -> float:
     """Squared maximum mean discrepancy of two sets of rows under a polynomial kernel; lower is nearer.
 
     Args:
@@ -66,7 +67,7 @@ def block_sizes(rows: int, blocks: int) -> list[int]:
     return [size + 1] * larger + [size] * (blocks - larger)
 
 
-def blockwise_mmd(x: Rows, y: Rows, *, unbiased: bool, most: int) -> tuple[float, float | None, int]:
+def blockwise_mmd(x: Floats, y: Floats, *, unbiased: bool, most: int) -> tuple[float, float | None, int]:
     """Mean of `polynomial_mmd` over blocks of at most `most` rows in the given order.
 
     Returns:
@@ -81,12 +82,6 @@ def blockwise_mmd(x: Rows, y: Rows, *, unbiased: bool, most: int) -> tuple[float
     ]
     error = float(np.std(values, ddof=1) / math.sqrt(blocks)) if blocks > 1 else None
     return float(np.mean(values)), error, blocks
-
-
-def shuffled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows in an order that depends on nothing but their content, and looks random."""
-    keys = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest() for row in rows]
-    return rows[sorted(range(len(rows)), key=keys.__getitem__)]
 
 
 @dataclass(frozen=True)
@@ -106,19 +101,7 @@ class KvdParameters(ProtocolParameters):
             raise InputError(f"kvd.block must be at least {MIN_WINDOWS}, got {self.block}")
 
 
-@dataclass(slots=True)
-class VideoRows:
-    """All features of a set: 1.6 kB a window, since the kernel of every pair is needed."""
-
-    rows: list[NDArray[np.float32]] = field(default_factory=list)
-    facts: SetFacts = field(default_factory=SetFacts)
-
-    def stacked(self) -> NDArray[np.float32]:
-        """(N, 400)."""
-        return np.concatenate(self.rows) if self.rows else np.empty((0, 1), np.float32)
-
-
-class Kvd(SetMetric[KvdParameters, VideoRows]):
+class Kvd(RowsMetric[KvdParameters]):
     """Squared kernel distance of I3D logits."""
 
     name = "kvd"
@@ -138,6 +121,7 @@ class Kvd(SetMetric[KvdParameters, VideoRows]):
     needs = Needs(extractors=(ExtractorSpec("i3d"),))
     parameters_type = KvdParameters
     min_frames = 16
+    dimensions = CLASSES
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """I3D as the protocol wants it."""
@@ -147,21 +131,12 @@ class Kvd(SetMetric[KvdParameters, VideoRows]):
         """A whole window."""
         return self.parameters.frames
 
-    def new_state(self) -> VideoRows:
-        """No clips."""
-        return VideoRows()
-
-    def observe(self, state: VideoRows, observations: Observations) -> VideoRows:
-        """Add one clip's windows."""
+    def features(self, observations: Observations) -> tuple[Rows, str]:
+        """The clip's windows."""
         seen = observations.of("i3d", I3DObservation)
-        facts = state.facts.with_(observations.facts, seen.unpublished)
-        return VideoRows([*state.rows, seen.features] if len(seen.features) else state.rows, facts)
+        return seen.features, seen.unpublished
 
-    def merge(self, state: VideoRows, other: VideoRows) -> VideoRows:
-        """Both sets together."""
-        return VideoRows([*state.rows, *other.rows], state.facts.joined(other.facts))
-
-    def compare(self, generated: VideoRows, reference: VideoRows) -> Score:
+    def compare(self, generated: RowSet, reference: RowSet) -> Score:
         """The squared distance, with what it rests on."""
         ours, theirs = shuffled(generated.stacked()), shuffled(reference.stacked())
         for what, rows in (("generated", ours), ("reference", theirs)):

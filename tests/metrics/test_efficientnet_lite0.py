@@ -19,10 +19,10 @@ from vidbench_metrics.extractors import efficientnet_lite0
 from vidbench_metrics.extractors.efficientnet_lite0 import (
     EfficientNetLite0,
     EfficientNetLite0Observation,
-    evenly_spaced,
     load_network,
     weights_file,
 )
+from vidbench_metrics.extractors.sampled_frames import evenly_spaced
 
 Pixels = NDArray[np.uint8]
 needs_models = pytest.mark.skipif(
@@ -127,7 +127,7 @@ def test_frames_are_evenly_spaced_and_memory_bounded(
         for start in range(0, frames, 50):
             pixels = np.zeros((min(50, frames - start), 8, 8, 3), np.uint8)
             session.push(Frames(pixels, np.arange(start, start + len(pixels)) / 8, start))
-            held.append(len(session._kept))
+            held.append(len(session._frames._kept))
         numbers = session.close().frame_numbers
         assert len(numbers) == min(frames, 16)
         ideal = np.linspace(0, frames - 1, len(numbers))

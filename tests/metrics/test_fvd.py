@@ -21,8 +21,10 @@ from vidbench.metric import Observations, Score
 from vidbench.run.plan import select
 from vidbench.video import ClipFacts, encode_h264
 from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.fvd import Fvd, VideoFeatures
-from vidbench_metrics.i3d_protocols import PROTOCOLS, SetFacts, Span
+from vidbench_metrics.feature_sets import GaussianSet
+from vidbench_metrics.fvd import Fvd
+from vidbench_metrics.i3d_protocols import PROTOCOLS
+from vidbench_metrics.set_facts import SetFacts, Span
 
 Rows = NDArray[np.float32]
 
@@ -34,10 +36,10 @@ def _seen(features: Rows, unpublished: str = "", **facts: Any) -> Observations:
     return Observations({"i3d": I3DObservation(features, starts, unpublished)}, shown)
 
 
-def _state(metric: Fvd, rows: Rows, **facts: Any) -> VideoFeatures:
+def _state(metric: Fvd, rows: Rows, **facts: Any) -> GaussianSet:
     """The state after clips of one window each; the rows at once, since one at a time takes a second."""
     first = metric.observe(metric.new_state(), _seen(rows[:1], **facts)).facts
-    return VideoFeatures(add_rows(GaussianState(), rows), replace(first, clips=len(rows)))
+    return GaussianSet(add_rows(GaussianState(), rows), replace(first, clips=len(rows)))
 
 
 def _features(n: int, seed: int, shift: float = 0.0, dimensions: int = 400) -> Rows:
@@ -97,7 +99,7 @@ def test_fvd_alone_is_stylegan_v() -> None:
     assert Fvd.from_mapping({"frames": "24"}).frames_needed() == 24
 
 
-def _compared(generated: VideoFeatures, reference: VideoFeatures, **parameters: Any) -> Score:
+def _compared(generated: GaussianSet, reference: GaussianSet, **parameters: Any) -> Score:
     result = Fvd.from_mapping(parameters).compare(generated, reference)
     assert result.value is not None
     return result
@@ -108,7 +110,7 @@ def test_equal_sets_of_enough_clips_bring_no_caution_and_say_how_many_there_were
     enough = _compared(_state(metric, _features(800, 1)), _state(metric, _features(800, 2)))
     assert enough.details["caution"] is None
     assert enough.details["remark"] == "protocol stylegan-v with 800 and 800 clips instead of 2048 a set"
-    whole = VideoFeatures(_state(metric, _features(800, 1)).gaussian, SetFacts(2048))
+    whole = GaussianSet(_state(metric, _features(800, 1)).gaussian, SetFacts(2048))
     assert _compared(whole, whole).details["remark"] is None
     few = _compared(_state(metric, _features(799, 1)), _state(metric, _features(799, 2)))
     assert few.details["caution"] == (

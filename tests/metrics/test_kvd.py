@@ -13,7 +13,8 @@ from vidbench.errors import InputError
 from vidbench.metric import Observations
 from vidbench.video import ClipFacts
 from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.kvd import Kvd, VideoRows, block_sizes, blockwise_mmd, polynomial_mmd, shuffled
+from vidbench_metrics.feature_sets import RowSet, shuffled
+from vidbench_metrics.kvd import Kvd, block_sizes, blockwise_mmd, polynomial_mmd
 
 Rows = NDArray[np.float32]
 
@@ -68,7 +69,7 @@ def test_blocks_are_tfgans() -> None:
     assert blockwise_mmd(_rows(100), _rows(3), unbiased=True, most=10)[2] == 1, "no block of a single row"
 
 
-def _state(metric: Kvd, rows: Rows) -> VideoRows:
+def _state(metric: Kvd, rows: Rows) -> RowSet:
     state = metric.new_state()
     facts = ClipFacts(16, 8.0, 64, 48, np.arange(16) / 8)
     for row in rows:

@@ -13,6 +13,7 @@ from vidbench.errors import EXIT_INTERRUPTED, EXIT_USAGE, VidbenchError
 
 COMMANDS = {
     "run": "score a folder of clips and write a report",
+    "reference": "write down the statistics of a reference set once, for many runs",
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
     "list": "list metrics, extractors, suites and reports",

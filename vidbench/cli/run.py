@@ -27,7 +27,11 @@ Examples:
 @click.command("run", epilog=EPILOG)
 @click.argument("clips", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.  [default: runs/NAME OF CLIPS]")
-@click.option("--reference", type=click.Path(path_type=Path), help="Folder of real clips to compare sets with.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Real clips to compare sets with: a folder, or a file of `vidbench reference build`.",
+)
 @click.option("--pair-by-name", is_flag=True, help="Clips of --reference with equal names are the true clips.")
 @click.option("--metrics", "names", default="", help="Metrics by name, comma-separated.  [default: all that can run]")
 @click.option("--suite", help="A named selection of metrics; see `vidbench list`.")
@@ -96,7 +100,7 @@ def _request(clips: Path, options: dict[str, Any]) -> Request:
         reference=options["reference"],
         metrics=tuple(name.strip() for name in options["names"].split(",") if name.strip()),
         suite=options["suite"],
-        parameters=_parameters(options["settings"]),
+        parameters=read_settings(options["settings"]),
         model=options["model"],
         fps=options["fps"],
         pair_by_name=options["pair_by_name"],
@@ -113,7 +117,12 @@ def _request(clips: Path, options: dict[str, Any]) -> Request:
     )
 
 
-def _parameters(settings: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def read_settings(settings: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Values of `--set METRIC.NAME=VALUE`, by metric and name.
+
+    Raises:
+        InputError: one is not of that form.
+    """
     parameters: dict[str, dict[str, str]] = {}
     for setting in settings:
         target, equals, value = setting.partition("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +18,13 @@ from vidbench.errors import ClipError, InputError
 from vidbench.files import default_folder
 from vidbench.metric import ClipMetric
 from vidbench.plugins import extractors, metrics, reports, suites
+from vidbench.reference import SUFFIX, ReferenceFile, read_reference
 from vidbench.results import SCHEMA_VERSION, ClipRow, Run, RunInfo, load_run
 from vidbench.run.cache import ObservationCache, default_limit
 from vidbench.run.local import Task, usable_cores
 from vidbench.run.plan import Plan, Selection, make_metric, select
-from vidbench.run.sets import score_sets, set_identities
+from vidbench.run.reference import check, remarks, unpacked
+from vidbench.run.sets import KeptReference, score_sets, set_identities
 from vidbench.run.shard import Outcome, clip_key, failed_outcome
 from vidbench.run.store import RunStore
 from vidbench.summary import summarise
@@ -100,8 +103,11 @@ def execute(request: Request, listener: Listener) -> Result:
         KeyboardInterrupt: passed on after what is finished has been written.
     """
     folder = discover(request.clips, model=request.model, fps=request.fps)
-    reference = _reference(request)
+    file = _reference_file(request)
+    reference = _reference(request) if file is None else None
     if request.pair_by_name:
+        if file is not None:
+            raise InputError("--pair-by-name needs clips: give --reference a folder, not a file of statistics")
         if reference is None:
             raise InputError("--pair-by-name needs --reference FOLDER: the true clips that carry the same names")
         folder = pair_by_name(folder, reference)
@@ -109,7 +115,7 @@ def execute(request: Request, listener: Listener) -> Result:
     cache_limit = default_limit()
     selection = select(
         folder,
-        has_reference=reference is not None,
+        has_reference=reference is not None or file is not None,
         names=request.metrics,
         suite=suites().load(request.suite) if request.suite is not None else None,
         parameters=request.parameters,
@@ -117,7 +123,9 @@ def execute(request: Request, listener: Listener) -> Result:
         cache_folder=cache_folder,
         cache_limit=cache_limit,
         media=request.media,
+        kept=None if file is None else functools.partial(check, *file),
     )
+    kept = None if file is None else _kept(*file, selection)
     info = _info(request, folder, selection)
     evaluate = _engine(request.engine)
     with RunStore.open(request.out, info, overwrite=request.overwrite) as store:
@@ -139,6 +147,7 @@ def execute(request: Request, listener: Listener) -> Result:
             [*(row for row in clips if row.clip in shared), *references],
             store.observation,
             listener.finalising,
+            kept,
         )
         summary = summarise(
             clips,
@@ -146,7 +155,10 @@ def execute(request: Request, listener: Listener) -> Result:
             selection.facts,
             yardsticks=_yardsticks(folder, shared),
             seed=request.seed,
-            warnings=_warnings(reference, [*references, *(row for row in clips if row.clip in shared)]),
+            warnings=[
+                *(remarks(*file) if file is not None and kept else ()),
+                *_warnings(reference, [*references, *(row for row in clips if row.clip in shared)]),
+            ],
             total=selection.total,
             left_out={left.metric: left.reason for left in selection.left_out},
         )
@@ -174,6 +186,27 @@ def _reference(request: Request) -> ClipFolder | None:
         return discover(request.reference, fps=request.fps)
     except InputError as error:
         raise InputError(f"--reference: {error}") from None
+
+
+def _reference_file(request: Request) -> tuple[Path, ReferenceFile] | None:
+    """The file of statistics that stands for the reference set, where it is one."""
+    path = request.reference
+    if path is None or not (path.is_file() or path.suffix == SUFFIX):
+        return None
+    return path, read_reference(path)
+
+
+def _kept(path: Path, reference: ReferenceFile, selection: Selection) -> dict[str, KeptReference]:
+    """The states of the file that the run needs."""
+    registry = metrics()
+    names = frozenset(
+        planned.name
+        for planned in selection.plan.metrics
+        if planned.unavailable is None and registry.load(planned.name).granularity == "set"
+    )
+    hashes: set[str | None] = set(reference.hexdigests())
+    states = unpacked(path, reference, names)
+    return {name: KeptReference(state, reference.metrics[name].clips, hashes) for name, state in states.items()}
 
 
 def _tasks(
@@ -254,7 +287,7 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
         platform=_platform(),
         settings={
             "folder_id": _folder_id(request.clips),
-            "reference_id": _folder_id(request.reference) if request.reference is not None else None,
+            "reference_id": _reference_id(request.reference),
             "pair_by_name": request.pair_by_name,
             "fps": request.fps,
             "max_pixels": request.limits.max_pixels,
@@ -277,6 +310,13 @@ def _relative(path: Path, root: Path) -> str:
         return path.relative_to(root).as_posix()
     except ValueError:
         return path.name
+
+
+def _reference_id(path: Path | None) -> str | None:
+    """A folder is known by its place, a file by its content."""
+    if path is None:
+        return None
+    return _file_hash(path)[:16] if path.is_file() else _folder_id(path)
 
 
 def _folder_id(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,7 @@ def select(
     cache_folder: Path | None = None,
     cache_limit: int = 0,
     media: bool = True,
+    kept: Callable[[PlannedMetric], str | None] | None = None,
 ) -> Selection:
     """Choose the metrics and check them against the input.
 
@@ -120,6 +121,7 @@ def select(
         cache_folder: None for no cache.
         cache_limit: bytes.
         media: make filmstrips, previews and pictures of findings.
+        kept: says of a set metric why the reference file can't serve it; None where it can, or there is no file.
 
     Raises:
         PluginError: a named metric is unknown or does not load.
@@ -149,6 +151,8 @@ def select(
         try:
             metric = metric_class.from_mapping(chosen[name])
             lack, identities, weights = _availability(metric, folder, has_reference=has_reference)
+            if lack is None and kept is not None and metric.granularity == "set":
+                lack = kept(PlannedMetric(name, metric.parameter_values()))
             if lack is not None and (automatic or name not in required):
                 left_out.append(LeftOut(name, lack))
                 continue

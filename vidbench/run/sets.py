@@ -8,7 +8,7 @@ part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,16 @@ Lookup = Callable[[str, str], bytes | str]
 """(clip key, extractor identity) to the serialised observation, or why there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptReference:
+    """A metric's state of the reference set."""
+
+    state: Any
+    clips: int
+    hashes: set[str | None]
+    """Of the contents of its clips."""
+
+
 def set_identities(plan: Plan) -> set[str]:
     """Identities of the extractors whose observations set metrics need."""
     return {
@@ -47,6 +57,7 @@ def score_sets(
     references: Sequence[ClipRow],
     lookup: Lookup,
     progress: Callable[[str], None] = lambda _: None,
+    kept: Mapping[str, KeptReference] | None = None,
 ) -> list[ScoreRow]:
     """One row a model and set metric.
 
@@ -56,6 +67,7 @@ def score_sets(
         references: rows of the reference set's clips.
         lookup: where kept observations are.
         progress: told the metric and model about to be computed.
+        kept: states of a reference set from a file, by metric; `references` then plays no part.
     """
     rows: list[ScoreRow] = []
     counted = [row for row in clips if row.status != "skipped" and row.model is not None]
@@ -68,10 +80,8 @@ def score_sets(
             rows += [ScoreRow(m, None, metric.name, None, planned.unavailable) for m in models]
             continue
         try:
-            collector = _Collector(metric, lookup)
-            reference = _Reference(
-                *collector.whole(references)[:2], {row.sha256 for row in references if row.status == "scored"}
-            )
+            collector = Collector(metric, lookup)
+            reference = kept[metric.name] if kept is not None else _whole(collector, references)
         except (Exception, SystemExit) as error:  # a stranger's metric may raise anything; the rows say so
             rows += [ScoreRow(m, None, metric.name, None, told(metric.name, error)) for m in models]
             continue
@@ -82,11 +92,9 @@ def score_sets(
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    state: Any
-    clips: int
-    hashes: set[str | None]
+def _whole(collector: Collector, references: Sequence[ClipRow]) -> KeptReference:
+    state, clips, _ = collector.whole(references)
+    return KeptReference(state, clips, {row.sha256 for row in references if row.status == "scored"})
 
 
 def _writable(row: ScoreRow) -> ScoreRow:
@@ -97,7 +105,7 @@ def _writable(row: ScoreRow) -> ScoreRow:
     return row
 
 
-class _Collector:
+class Collector:
     """Builds states of one metric from kept observations."""
 
     def __init__(self, metric: SetMetric[Any, Any], lookup: Lookup) -> None:
@@ -109,7 +117,8 @@ class _Collector:
             for e in [make_extractor(spec)]
         }
 
-    def _observations(self, row: ClipRow) -> Observations | str:
+    def observations(self, row: ClipRow) -> Observations | str:
+        """What the metric reads of a clip, or why it can't."""
         if row.status != "scored" or row.key is None:
             return f"clip failed: {row.reason}"
         if (row.frames or 0) < self.metric.frames_needed():
@@ -132,7 +141,7 @@ class _Collector:
         state = self.metric.new_state()
         used, reasons = 0, Counter[str]()
         for row in sorted(rows, key=lambda r: r.clip):
-            seen = self._observations(row)
+            seen = self.observations(row)
             if isinstance(seen, str):
                 reasons[seen] += 1
                 continue
@@ -142,10 +151,10 @@ class _Collector:
 
 
 def _compare(
-    collector: _Collector,
+    collector: Collector,
     model: str,
     rows: Sequence[ClipRow],
-    reference: _Reference,
+    reference: KeptReference,
 ) -> ScoreRow:
     metric = collector.metric
     prompts = sorted({row.prompt or f"clip {row.clip}" for row in rows})

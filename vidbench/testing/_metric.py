@@ -86,10 +86,10 @@ def metric_checks(metric: AnyMetric) -> tuple[MetricCheck, ...]:
         metric_leaves_observations_alone,
         metric_takes_edge_clips,
     )
-    if issubclass(metric, PairMetric | SetMetric):
-        checks += (metric_knows_identical_input,)
+    if issubclass(metric, PairMetric | SetMetric) and not metric.diagnostic:
+        checks += (metric_knows_identical_input,)  # what only describes has no best value
     if issubclass(metric, SetMetric):
-        checks += (metric_ignores_order, metric_merges, metric_leaves_empty_sets_unscored)
+        checks += (metric_ignores_order, metric_merges, metric_leaves_empty_sets_unscored, metric_writes_its_state_down)
     if metric.responds_to:
         checks += (metric_responds_to_damage,)
     return checks
@@ -325,6 +325,46 @@ def metric_leaves_empty_sets_unscored(metric: AnyMetric, given: Given | None = N
             ) from error
         _check_score(metric, result, given.clips[0])
         require(result.value is None, f"{metric.name} is {result.value} where the {which} empty")
+
+
+def metric_writes_its_state_down(metric: AnyMetric, given: Given | None = None) -> None:
+    """What `pack` gives of a state is arrays and plain values, and `unpack` makes a state of the same value from it.
+
+    A metric that keeps no reference statistics gives None, and nothing more is asked of it.
+    """
+    given = given or Given()
+    scorer = _set_metric(metric)
+    reference = set_state(scorer, given.clips, extractors=given.extractors)
+    before = copy.deepcopy(reference)
+    generated = set_state(scorer, [negative(pixels) for pixels in given.clips], extractors=given.extractors)
+    value = _value(metric, scorer.compare(generated, reference))
+    for features in (True, False):
+        packed = scorer.pack(reference, features=features)
+        require(same_state(reference, before), f"{metric.name}.pack changes the state")
+        if packed is None:
+            continue
+        arrays: Any = packed[0]  # as yet unproved
+        values = packed[1]
+        require(
+            all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in arrays.values()),
+            f"{metric.name}.pack gives something else than arrays of numbers",
+        )
+        try:
+            plain = json.loads(json.dumps(values, allow_nan=False))
+            again = scorer.unpack({name: array.copy() for name, array in arrays.items()}, plain)
+        except (TypeError, ValueError) as error:
+            raise ContractError(f"{metric.name} cannot unpack what it packed: {error}") from error
+        got = _value(metric, scorer.compare(generated, again))
+        require(
+            math.isclose(got, value, rel_tol=TOLERANCE),
+            f"{metric.name} is {value}, and {got} against the same reference set written down",
+        )
+        for name in arrays:
+            try:
+                scorer.unpack({key: array for key, array in arrays.items() if key != name}, plain)
+            except ValueError:
+                continue
+            raise ContractError(f"{metric.name}.unpack takes a state without its array {name}")
 
 
 def metric_responds_to_damage(metric: AnyMetric, given: Given | None = None) -> None:

@@ -20,7 +20,7 @@ from vidbench.extractor import Extractor, Observation, Requires, Session
 from vidbench.video import Frames
 from vidbench_metrics.clip_model import MODULES, PUBLISHED, ClipSource, image_size, image_tower
 from vidbench_metrics.clip_preprocess import PREPROCESSING, ModelInput, model_input
-from vidbench_metrics.extractors.efficientnet_lite0 import evenly_spaced
+from vidbench_metrics.extractors.sampled_frames import evenly_spaced
 from vidbench_metrics.extractors.threads import one_thread
 
 if TYPE_CHECKING:

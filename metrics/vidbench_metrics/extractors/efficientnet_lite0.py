@@ -22,6 +22,7 @@ from vidbench.clips import Clip
 from vidbench.errors import InputError, MissingExtraError, PluginError
 from vidbench.extractor import Extractor, Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.sampled_frames import SampledFrames
 from vidbench_metrics.extractors.threads import one_thread
 
 if TYPE_CHECKING:
@@ -76,11 +77,6 @@ def load_network(path: Path) -> torch.nn.Module:
         )
     network.load_state_dict(dict(zip(wanted, stored.values(), strict=True)))
     return network.eval().to(memory_format=torch.channels_last)
-
-
-def evenly_spaced(available: int, wanted: int) -> NDArray[np.int64]:
-    """Up to `wanted` numbers from 0 to available - 1, as evenly as whole numbers allow, both ends included."""
-    return np.linspace(0, available - 1, min(available, wanted)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -157,22 +153,14 @@ class EfficientNetLite0(Extractor[EfficientNetLite0Parameters]):
 class _Session(Session):
     def __init__(self, network: torch.nn.Module, wanted: int) -> None:
         self._network = network
-        self._wanted = wanted
-        self._stride = 1
-        self._kept: list[tuple[int, torch.Tensor]] = []
+        self._frames: SampledFrames[torch.Tensor] = SampledFrames(wanted, _thumbnail, RESERVE)
 
     def push(self, frames: Frames) -> None:
         with one_thread():
-            for number, pixels in enumerate(frames.pixels, frames.start):
-                if number % self._stride:
-                    continue
-                self._kept.append((number, _thumbnail(pixels)))
-                if len(self._kept) > RESERVE * self._wanted:
-                    self._stride *= 2
-                    self._kept = [(n, thumbnail) for n, thumbnail in self._kept if n % self._stride == 0]
+            self._frames.push(frames)
 
     def close(self) -> EfficientNetLite0Observation:
-        chosen = [self._kept[i] for i in evenly_spaced(len(self._kept), self._wanted)]
+        chosen = self._frames.chosen()
         return EfficientNetLite0Observation(
             features=features(self._network, [thumbnail for _, thumbnail in chosen]),
             frame_numbers=np.array([number for number, _ in chosen], dtype=np.int64),

@@ -7,11 +7,9 @@ only if it is the published file: a program may do anything.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +19,8 @@ from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError, PluginError
 from vidbench.extractor import Extractor, Observation, Requires, Session
-from vidbench.video import Frames
 from vidbench_metrics.extractors.resize import crop, squash, squash_tf1, through_loader, to_tensor
-from vidbench_metrics.extractors.threads import one_thread
+from vidbench_metrics.extractors.windows import STARTS, Network, WindowSession
 from vidbench_metrics.i3d_network import CLASSES, MIN_FRAMES, SIDE, load_checkpoint
 
 if TYPE_CHECKING:
@@ -31,12 +28,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = {"checkpoint": "i3d", "torchscript": "i3d-torchscript"}
 RESIZES = ("squash", "squash_tf1", "crop")
-STARTS = ("first", "random", "all")
-BATCH = 4
-"""Windows looked at together: beyond this a processor gains nothing and a batch is 39 MB."""
-
-Network = Callable[["Tensor"], "Tensor"]
-"""(n, 3, t, 224, 224) in [-1, 1] to (n, 400)."""
 
 
 @dataclass(frozen=True)
@@ -142,74 +133,18 @@ class I3D(Extractor[I3DParameters]):
         return _Session(self._network, self.parameters, self._unpublished)
 
 
-@dataclass(slots=True)
-class _Window:
-    start: int
-    frames: list[Tensor] = field(default_factory=list)
-
-
-class _Session(Session):
+class _Session(WindowSession):
     def __init__(self, network: Network, parameters: I3DParameters, unpublished: str) -> None:
-        self._network = network
+        super().__init__(network, parameters, CLASSES)
         self._parameters = parameters
         self._unpublished = unpublished
-        self._growing: list[_Window] = []
-        self._whole: list[_Window] = []
-        self._starts: list[int] = []
-        self._features: list[NDArray[np.float32]] = []
-        self._rng: np.random.Generator | None = None
 
-    def push(self, frames: Frames) -> None:
-        with one_thread():
-            for number, pixels in enumerate(frames.pixels, frames.start):
-                if self._begins(number, pixels):
-                    self._growing.append(_Window(number))
-                if self._growing:
-                    self._grow(prepare(pixels, self._parameters))
-
-    def _begins(self, number: int, pixels: NDArray[np.uint8]) -> bool:
-        """Whether a window that begins here may be chosen."""
-        if self._parameters.start == "first":
-            return number == 0
-        if self._parameters.start == "all":
-            return number % self._parameters.frames == 0
-        if self._rng is None:
-            self._rng = np.random.default_rng(_seed(pixels, self._parameters.seed))
-        # A reservoir of one: the last that was chosen and is whole is equally likely any window of the clip.
-        return bool(self._rng.random() * (number + 1) < 1)
-
-    def _grow(self, frame: Tensor) -> None:
-        for window in self._growing:
-            window.frames.append(frame)
-        if len(self._growing[0].frames) < self._parameters.frames:
-            return
-        window = self._growing.pop(0)
-        if self._parameters.start == "random":
-            self._whole = [window]
-            return
-        self._whole.append(window)
-        if len(self._whole) == BATCH:
-            self._look()
-
-    def _look(self) -> None:
-        import torch
-
-        batch = torch.stack([torch.stack(window.frames, dim=1) for window in self._whole])
-        with torch.inference_mode():
-            logits = self._network(batch)
-        self._features.append(np.asarray(logits.numpy(), dtype=np.float32))
-        self._starts += [window.start for window in self._whole]
-        self._whole = []
+    def _prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        return prepare(pixels, self._parameters)
 
     def close(self) -> I3DObservation:
-        if self._whole:
-            with one_thread():
-                self._look()
-        return I3DObservation(
-            features=np.concatenate([np.empty((0, CLASSES), np.float32), *self._features]),
-            starts=np.array(self._starts, dtype=np.int64),
-            unpublished=self._unpublished,
-        )
+        features, starts = self.looked()
+        return I3DObservation(features=features, starts=starts, unpublished=self._unpublished)
 
 
 def prepare(pixels: NDArray[np.uint8], parameters: I3DParameters) -> Tensor:
@@ -219,11 +154,6 @@ def prepare(pixels: NDArray[np.uint8], parameters: I3DParameters) -> Tensor:
         frame = through_loader(frame, parameters.resolution)
     resize = {"squash": squash, "squash_tf1": squash_tf1, "crop": crop}[parameters.resize]
     return resize(frame, SIDE) * (2 / 255) - 1
-
-
-def _seed(pixels: NDArray[np.uint8], seed: int) -> int:
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes() + str(seed).encode()).digest()
-    return int.from_bytes(digest[:8], "big")
 
 
 def _load_program(data: bytes, file: str) -> Network:
