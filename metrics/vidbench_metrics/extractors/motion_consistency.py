@@ -26,6 +26,8 @@ from vidbench_metrics.extractors.luma import GreyImage, luma, reduced
 
 SMOOTHING = 2.0
 """Deviation in pixels of the Gaussian under which the flow's derivatives are taken: a quarter of DIS's patches."""
+BORDER = 16
+"""A border of this part of the short side is left out where the camera brings new things in."""
 
 
 def stride_for(interval: float, rate: float) -> int:
@@ -48,13 +50,31 @@ def shear(flow: FlowField) -> float:
     return float(np.median(np.sqrt(stretch * stretch + slant * slant)))
 
 
-def unexplained(before: GreyImage, after: GreyImage, flow: FlowField) -> float:
-    """Mean luma difference of two (h, w) images that is left when the second is brought back along the flow."""
-    height, width = before.shape
+def brought_back(after: GreyImage, flow: FlowField) -> NDArray[np.float32]:
+    """The (h, w) image `after` as it looked before it moved along the flow (h, w, 2)."""
+    height, width = after.shape
     x = flow[..., 0] + np.arange(width, dtype=np.float32)
     y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     back = cv2.remap(after.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return mean(np.abs(np.asarray(back, np.float32) - before))
+    return np.asarray(back, np.float32)
+
+
+def happening(before: GreyImage, after: GreyImage, camera: FlowField) -> float:
+    """Mean luma difference of two (h, w) images that neither the camera's motion nor a change of light explains.
+
+    Fine detail is blurred away first, because noise and the errors of bringing an image back live there; the border,
+    over which the camera brings new things in, does not count.
+    """
+    ours, theirs = (
+        np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), SMOOTHING), np.float64)
+        for image in (before, brought_back(after, camera))
+    )
+    margin = min(before.shape) // BORDER
+    inside = slice(margin, before.shape[0] - margin), slice(margin, before.shape[1] - margin)
+    ours, theirs = ours[inside] - ours[inside].mean(), theirs[inside] - theirs[inside].mean()
+    power = float((theirs * theirs).sum())
+    gain = float((ours * theirs).sum()) / power if power > 0 else 0.0
+    return float(np.abs(ours - gain * theirs).mean())
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,10 @@ class MotionConsistencyObservation(Observation):
     """(K - 1,) mean luma difference of the two frames, in grey levels."""
     unexplained: NDArray[np.float64]
     """(K - 1,) what of it is left along the flow, in grey levels."""
+    restless: NDArray[np.float64]
+    """(K - 1,) median over places, not mean, of what is left along the flow: free of edges that come into sight."""
+    happening: NDArray[np.float64]
+    """(K - 1,) what of it, without fine detail, the camera and the light leave unexplained, in grey levels."""
     acceleration: NDArray[np.float64]
     """(K - 2,) mean of |F(t+1) - F(t)|, at fixed places of the picture."""
     agreement: NDArray[np.float64]
@@ -142,23 +166,26 @@ class _Session(Session):
     def _step(self, before: GreyImage, after: GreyImage) -> None:
         difference = mean(np.abs(after.astype(np.float32) - before))
         if min(before.shape) < SMALLEST_SIDE:
-            self.steps.append((np.nan, np.nan, np.nan, difference, np.nan))
+            self.steps.append((np.nan, np.nan, np.nan, difference, np.nan, np.nan, np.nan))
             if len(self.steps) > 1:
                 self.turns.append((np.nan,) * 3)
             return
         flow = self.search.calc(before, after, None)
-        left = unexplained(before, after, flow)
+        local = without_affine(flow)
+        left = np.asarray(np.abs(brought_back(after, flow) - before), np.float32)
+        alive = happening(before, after, np.asarray(flow - local, np.float32))
         bending = shear(flow)
-        flow = np.asarray(flow * np.float32(self.parameters.short_side / min(before.shape)), np.float32)
+        scale = np.float32(self.parameters.short_side / min(before.shape))
+        flow, local = np.asarray(flow * scale, np.float32), np.asarray(local * scale, np.float32)
         size = magnitude(flow)
-        self.steps.append((mean(size), mean(magnitude(without_affine(flow))), bending, difference, left))
+        self.steps.append((mean(size), mean(magnitude(local)), bending, difference, mean(left), float(np.median(left)), alive))
         if self.last_flow is not None:
             last = self.last_flow
             self.turns.append((mean(magnitude(flow - last)), mean(flow * last), mean(size * magnitude(last))))
         self.last_flow = flow
 
     def close(self) -> MotionConsistencyObservation:
-        size, local, bending, difference, left = np.array(self.steps, np.float64).reshape(-1, 5).T.copy()
+        size, local, bending, difference, left, middle, alive = np.array(self.steps, np.float64).reshape(-1, 7).T.copy()
         acceleration, agreement, bound = np.array(self.turns, np.float64).reshape(-1, 3).T.copy()
         return MotionConsistencyObservation(
             frames=np.array(self.taken, np.int64),
@@ -167,6 +194,8 @@ class _Session(Session):
             shear=bending,
             difference=difference,
             unexplained=left,
+            restless=middle,
+            happening=alive,
             acceleration=acceleration,
             agreement=agreement,
             agreement_bound=bound,
