@@ -6,8 +6,8 @@ other damage is done to every clip. For `fvd` the network has the portable rando
 ladders say what the architecture and the formula see, not what the published weights would.
 
 Shuffled and reversed sets are told from the original by permutation. Shuffle: labels *original* and *damaged* are
-exchanged within pairs of a clip and its damaged self, and the distance of the two heaps that result is compared with the
-true one. Reverse: the same; since what a video shows in all its shots is one piece of evidence, labels are also
+exchanged within pairs of a clip and its damaged self, and the distance of the two heaps that result is compared with
+the true one. Reverse: the same; since what a video shows in all its shots is one piece of evidence, labels are also
 exchanged by video. A set is told apart by chance in one of twenty. `unpaired`: the set is halved by video, and one half
 is compared with the other before and after damage; the share of halvings in which damage is farther.
 
@@ -70,6 +70,7 @@ class Lite:
         self.seen: dict[bytes, Rows] = {}
 
     def __call__(self, clip: Pixels) -> Rows:
+        """(14, 48)."""
         found = []
         for frame in clip:
             key = hashlib.sha256(np.ascontiguousarray(frame).tobytes()).digest()
@@ -97,6 +98,7 @@ class RandomFvd:
         self.network = load_checkpoint(file.getvalue(), 1e-3, "random weights")
 
     def __call__(self, clip: Pixels) -> Rows:
+        """(1, 400)."""
         import torch
 
         window = torch.stack([prepare(frame, I3DParameters()) for frame in clip], dim=1)[None]

@@ -3,8 +3,8 @@
 Confound-controlled setting: first 16 frames, 8 a second, reduced to a short side of 120 pixels, the centre 120 x 120,
 enlarged to 256, so that no source is told by its size or length. `native` takes the clips as they are.
 
-Ratings: Spearman's rho over all rated clips, without ground truth, mean within prompts, mean within sources, each source
-left out; 95 % percentile intervals over prompts (they do not cover the choice of the 5 sources). AUROC: real clips
+Ratings: Spearman's rho over all rated clips, without ground truth, mean within prompts, mean within sources, each
+source left out; 95 % percentile intervals over prompts (they do not cover the choice of the 5 sources). AUROC: real clips
 against generated ones of all prompts, which needs no ratings.
 
 Damage: for three strengths, the mean rank correlation of strength and loss, and the share of clips that score lower at
@@ -134,7 +134,10 @@ def damages(clips: Sequence[Pixels], scores: Sequence[float], what: str) -> None
     print(f"\n| damage, {len(clips)} {what} clips | monotonicity | lower at the strongest |\n|---|---|---|")
     for name, strengths in LADDERS.items():
         rows = np.array(
-            [[was, *(value_of(damage(name, clip, s)) for s in strengths)] for clip, was in zip(clips, scores, strict=True)]
+            [
+                [was, *(value_of(damage(name, clip, s)) for s in strengths)]
+                for clip, was in zip(clips, scores, strict=True)
+            ]
         )
         steady = np.nanmean([-rho(np.arange(rows.shape[1], dtype=float), row) for row in rows])
         print(f"| {name} | {steady:.2f} | {np.mean(rows[:, -1] < rows[:, 0]):.0%} |")

@@ -161,7 +161,7 @@ def drop(clip: ClipArray, strength: float, seed: int) -> ClipArray:
     left = np.delete(np.arange(len(clip)), chosen[: round(strength / 2 * len(chosen))])
     end = max(1, len(left) - 1)
     places = end - np.abs(np.arange(len(clip)) % (2 * end) - end)
-    return clip[left[np.minimum(places, len(left) - 1)]]
+    return np.asarray(clip[left[np.minimum(places, len(left) - 1)]], np.uint8)
 
 
 def warp(clip: ClipArray, strength: float, seed: int) -> ClipArray:

@@ -31,7 +31,7 @@ class Grid:
     """Equally spaced lines along one axis."""
 
     period: float
-    """Pixels from line to line."""
+    """Pixels from line to line; of an enlarged clip it may be a whole fraction, since resizing has a rhythm too."""
     offset: float
     """Pixels to the first line: the step from pixel n - 1 to pixel n is line n."""
     strength: float
@@ -86,6 +86,7 @@ def find_grid(profile: Profile) -> Grid | None:
         return None
     # `ours` begins at the second step, and step n leads to pixel n + 1.
     offset = (phase + 2) % period
+    offset = 0.0 if period - offset < 0.5 else offset
     return Grid(period, offset, _strength(profile, np.flatnonzero(lines) + 1), min(certainty, 1e6))
 
 
@@ -101,8 +102,8 @@ class Blockiness(ClipMetric[NoParameters]):
     name = "blockiness"
     version = "1"
     summary = (
-        "how much larger steps are across the lines of a block grid, at whatever distance and offset, than beside them; "
-        "0 where no grid is certain; a picture of a regular grid counts too"
+        "how much larger steps are across the lines of a block grid, at whatever distance and offset, than beside "
+        "them; 0 where no grid is certain; a picture of a regular grid counts too"
     )
     reference = "own definition: 1 - mean luma step beside the lines of the most certain grid over that across them"
     protocol = (

@@ -31,6 +31,4 @@ class Colourfulness(ClipMetric[NoParameters]):
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip."""
         values = observations.of("picture_statistics", PictureStatisticsObservation).colourfulness
-        return Score(
-            float(values.mean()), details={"least": float(values.min()), "most": float(values.max())}
-        )
+        return Score(float(values.mean()), details={"least": float(values.min()), "most": float(values.max())})

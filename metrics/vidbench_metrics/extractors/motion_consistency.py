@@ -153,7 +153,7 @@ class _Session(Session):
                 self.first_time = float(time)
             elif number == 1:
                 self.stride = stride_for(float(time) - self.first_time, self.parameters.rate)
-            # The first frame is always taken; what comes after it waits for the stride that the second one's time tells.
+            # The first frame is always taken; the second one's time tells the stride.
             if number == 0 or number % self.stride == 0:
                 self._take(number, reduced(luma(frame), self.parameters.short_side))
 
@@ -178,7 +178,9 @@ class _Session(Session):
         scale = np.float32(self.parameters.short_side / min(before.shape))
         flow, local = np.asarray(flow * scale, np.float32), np.asarray(local * scale, np.float32)
         size = magnitude(flow)
-        self.steps.append((mean(size), mean(magnitude(local)), bending, difference, mean(left), float(np.median(left)), alive))
+        self.steps.append(
+            (mean(size), mean(magnitude(local)), bending, difference, mean(left), float(np.median(left)), alive)
+        )
         if self.last_flow is not None:
             last = self.last_flow
             self.turns.append((mean(magnitude(flow - last)), mean(flow * last), mean(size * magnitude(last))))

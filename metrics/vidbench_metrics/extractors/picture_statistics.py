@@ -1,4 +1,4 @@
-"""Noise, colourfulness and block edges of some frames, about 8 a second, at their own size: reducing would hide them."""
+"""Noise, colourfulness and block edges of some frames, about 8 a second, at their own size, since reducing hides them."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def _moments(frame: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.
     """Mean (3,) and covariance (3, 3) of colours, from whole sums, which are exact."""
     pixels = frame.reshape(-1, 3).astype(np.float64)
     mean = pixels.sum(0) / len(pixels)
-    return mean, pixels.T @ pixels / len(pixels) - np.outer(mean, mean)
+    return mean, np.asarray(pixels.T @ pixels / len(pixels) - np.outer(mean, mean))
 
 
 def step_profile(image: GreyImage) -> Profile:
     """(W - 1,) mean over rows of the luma step from each column of an (H, W) image to the next, in grey levels."""
     steps = np.minimum(cv2.absdiff(image[:, 1:], image[:, :-1]), MOST_STEP)
-    return steps.sum(axis=0, dtype=np.int64) / len(steps)
+    return np.asarray(steps.sum(axis=0, dtype=np.int64) / len(steps))
 
 
 @dataclass(frozen=True)
