@@ -3,8 +3,8 @@
 Confound-controlled setting: first 16 frames, 8 a second, reduced to a short side of 120 pixels, the centre 120 x 120,
 enlarged to 256, so that no source is told by its size or length. `native` takes the clips as they are.
 
-Ratings: Spearman's rho over all rated clips, without ground truth, mean within prompts, mean within sources, each
-source left out; 95 % percentile intervals over prompts (they do not cover the choice of the 5 sources). AUROC: real clips
+Ratings: Spearman's rho over all rated clips, without ground truth, mean within prompts and within sources, each source
+left out; 95 % percentile intervals over prompts (they do not cover the choice of the 5 sources). AUROC: real clips
 against generated ones of all prompts, which needs no ratings.
 
 Damage: for three strengths, the mean rank correlation of strength and loss, and the share of clips that score lower at

@@ -22,6 +22,8 @@ PERIODS = (4.0, 40.0)
 """Distances in pixels between lines that are looked for: blocks of 8 and 16, halved up to enlarged 2.5 times."""
 LEAST_LINES = 6
 """Fewer lines than these are no grid."""
+TWICE = 2.0
+"""How far every second, third or fourth line must surpass the others to be taken for the grid itself."""
 CERTAIN = 7.0
 """Standard errors by which lines must stand out: the largest of the few thousand grids tried reaches 4 by chance."""
 
@@ -31,7 +33,7 @@ class Grid:
     """Equally spaced lines along one axis."""
 
     period: float
-    """Pixels from line to line; of an enlarged clip it may be a whole fraction, since resizing has a rhythm too."""
+    """Pixels from line to line."""
     offset: float
     """Pixels to the first line: the step from pixel n - 1 to pixel n is line n."""
     strength: float
@@ -76,8 +78,8 @@ def find_grid(profile: Profile) -> Grid | None:
         period = float(whole) if period < whole <= following else following
     if best is None:
         return None
-    _, period, phase = best
-    lines = np.floor(np.mod(at, period)).astype(np.int64) == phase
+    period, start = _without_rhythm(ours, best[1], best[2])
+    lines = np.floor(np.mod(at - start, period)).astype(np.int64) == 0
     rest = ours[~lines]
     error = float(rest.std()) / math.sqrt(int(lines.sum()))
     lead = float(ours[lines].mean() - rest.mean())
@@ -85,9 +87,28 @@ def find_grid(profile: Profile) -> Grid | None:
     if certainty < CERTAIN or lead <= 0:
         return None
     # `ours` begins at the second step, and step n leads to pixel n + 1.
-    offset = (phase + 2) % period
+    offset = (start + 2) % period
     offset = 0.0 if period - offset < 0.5 else offset
     return Grid(period, offset, _strength(profile, np.flatnonzero(lines) + 1), min(certainty, 1e6))
+
+
+def _without_rhythm(ours: Profile, period: float, phase: int) -> tuple[float, float]:
+    """Period and first line, widened where every second, third or fourth line stands out far above the others.
+
+    Resizing leaves a rhythm of its own between the lines of an enlarged clip, which they share.
+    """
+    numbers = np.arange(math.ceil((len(ours) - phase) / period))
+    places = np.minimum(np.ceil(phase + numbers * period - 1e-9).astype(np.int64), len(ours) - 1)
+    # A period is known to a hundredth, so after a hundred lines a place is off by a pixel.
+    near = np.maximum(ours, np.maximum(np.append(ours[1:], ours[-1]), np.insert(ours[:-1], 0, ours[0])))
+    for every in (4, 3, 2):
+        if len(numbers) < every * LEAST_LINES:
+            continue
+        means = np.array([near[places[k::every]].mean() for k in range(every)])
+        strongest = int(means.argmax())
+        if means[strongest] >= TWICE * max(float(np.delete(means, strongest).max()), 0.0):
+            return period * every, float(places[strongest])
+    return period, float(phase)
 
 
 def _strength(profile: Profile, lines: NDArray[np.int64]) -> float:

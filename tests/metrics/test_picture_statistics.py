@@ -83,15 +83,15 @@ def test_the_grid_is_found_where_it_is(rows: int, columns: int, clip: Pixels) ->
     details = score(Blockiness, blocky, fps=8.0).details
     assert details["period_x"] == pytest.approx(8, abs=0.05)
     assert details["period_y"] == pytest.approx(8, abs=0.05)
-    assert float(str(details["offset_x"])) == pytest.approx(-columns % 8)
-    assert float(str(details["offset_y"])) == pytest.approx(-rows % 8)
+    assert float(str(details["offset_x"])) == pytest.approx(-columns % 8, abs=0.05)
+    assert float(str(details["offset_y"])) == pytest.approx(-rows % 8, abs=0.05)
 
 
 @pytest.mark.parametrize("scale", [1.5, 2.0, 2.5])
 def test_the_grid_of_an_enlarged_clip_is_found(scale: float, clip: Pixels) -> None:
     blocky = damage("block", clip, 0.95)
     large = np.stack(
-        [np.asarray(cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)) for f in blocky]
+        [np.asarray(cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)) for f in blocky]
     )
     details = score(Blockiness, large, fps=8.0).details
     assert float(str(details["period_x"])) == pytest.approx(8 * scale, rel=0.01)

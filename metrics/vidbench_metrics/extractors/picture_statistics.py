@@ -1,4 +1,4 @@
-"""Noise, colourfulness and block edges of some frames, about 8 a second, at their own size, since reducing hides them."""
+"""Noise, colourfulness and block edges of some frames, at their own size, since reducing would hide them."""
 
 from __future__ import annotations
 
