@@ -182,18 +182,18 @@ def morph(clip: ClipArray, strength: float, seed: int) -> ClipArray:
 
 
 def displace(clip: ClipArray, strength: float, seed: int) -> ClipArray:
-    """A share of square blocks, an eighth of the short side wide and others in every frame, shows what is beside it."""
+    """A share of square blocks, an eighth of the short side wide and others in every frame, change places."""
     rng = np.random.default_rng(seed)
     side = max(1, min(clip.shape[1:3]) // 8)
     damaged = clip.copy()
     for frame, out in zip(clip, damaged, strict=True):
         rows, columns = frame.shape[0] // side, frame.shape[1] // side
         places = rng.permutation(rows * columns)
-        # The blocks of a weaker damage are among those of a stronger one.
-        for place in places[: round(strength * len(places))]:
-            y, x = place // columns * side, place % columns * side
-            x_from = x + side if x + 2 * side <= frame.shape[1] else max(0, x - side)
-            out[y : y + side, x : x + side] = frame[y : y + side, x_from : x_from + side]
+        # The blocks of a weaker damage are among those of a stronger one; each takes what the one before it showed.
+        chosen = places[: round(strength * len(places))]
+        for place, source in zip(chosen, np.roll(chosen, 1), strict=True):
+            (y, x), (y_from, x_from) = ((n // columns * side, n % columns * side) for n in (place, source))
+            out[y : y + side, x : x + side] = frame[y_from : y_from + side, x_from : x_from + side]
     return damaged
 
 

@@ -33,7 +33,7 @@ class Grid:
     """Equally spaced lines along one axis."""
 
     period: float
-    """Pixels from line to line."""
+    """Pixels from line to line; of a clip enlarged by a broken scale it may be a whole fraction of that."""
     offset: float
     """Pixels to the first line: the step from pixel n - 1 to pixel n is line n."""
     strength: float

@@ -146,7 +146,7 @@ class TemporalQuality(ClipMetric[NoParameters]):
     aggregation = "mean"
     needs = Needs((ExtractorSpec("motion_consistency"),), fps=True)
     min_frames = 3
-    responds_to = ("jitter", "shuffle", "freeze")
+    responds_to = ("freeze", "noise", "flicker", "warp")
 
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip; unscored where it is too short at 8 frames a second or too small for optical flow."""

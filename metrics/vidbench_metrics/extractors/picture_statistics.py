@@ -45,7 +45,8 @@ def noise_deviation(channel: GreyImage) -> float:
     smooth = open_ & (slope <= np.median(slope[open_]))
     values = detail[smooth]
     # Details of 8-bit pictures are whole numbers. The median of whole numbers jumps; this one lies within its step.
-    step = float(np.median(values))
+    half = (len(values) - 1) // 2  # the lower of two middles, so that it is one of the values
+    step = float(np.partition(values, half)[half])
     below, at = float((values < step).mean()), float((values == step).mean())
     middle = max(0.0, step - 0.5) + (0.5 - below) / at * (1.0 if step else 0.5)
     if step == 0 and at > 0.9:
