@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -198,6 +199,60 @@ def test_smear_leaves_a_trail() -> None:
     kept = 0.475
     expected = [200 * kept**9, *[200 * (1 - kept) * kept ** (9 - t) for t in range(1, 10)]]
     np.testing.assert_allclose(trail, expected, atol=0.51)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_drop_leaves_out_half_that_share_of_the_inner_frames(strength: float, ramp: Pixels) -> None:
+    shown = moments(damage("drop", ramp, strength))
+    assert len(set(shown)) == 24 - round(strength / 2 * 22)
+    turn = int(shown.argmax())
+    assert shown[turn] == 23
+    assert (np.diff(shown[: turn + 1]) > 0).all()
+    assert (np.diff(shown[turn:]) < 0).all()
+
+
+def test_warp_wobbles_anew_and_morph_comes_back(clip: Pixels) -> None:
+    still = np.repeat(clip[:1], 9, axis=0)
+    wobbly, melting = damage("warp", still, 1.0), damage("morph", still, 0.5)
+    assert all(changed(a, b) > 1 for a, b in itertools.pairwise(wobbly))
+    away = [changed(frame, still[0]) for frame in melting]
+    assert away[0] == 0
+    assert away[8] < 0.1
+    assert int(np.argmax(away)) == 4
+    assert max(np.diff(away)) < max(away)  # never in one step
+
+
+def test_displace_moves_that_share_of_blocks(clip: Pixels) -> None:
+    moved = damage("displace", clip, 0.5)
+    blocks = np.abs(moved.astype(int) - clip).sum(-1)[:, :64, :80].reshape(24, 8, 8, 10, 8).sum((2, 4)) > 0
+    assert blocks.mean() == pytest.approx(0.5, abs=0.05)
+    assert (blocks[0] != blocks[1]).any()
+
+
+def test_drift_ends_redder_and_grows_evenly() -> None:
+    ends = damage("drift", np.full((10, 8, 8, 3), 100, np.uint8), 1.0)
+    np.testing.assert_array_equal(ends[-1, 0, 0], [160, 100, 40])
+    np.testing.assert_allclose(np.diff(ends[:, 0, 0, 0].astype(int)), 6, atol=1)
+
+
+def test_blend_and_fade_mix_moments(ramp: Pixels) -> None:
+    flash = np.zeros((17, 8, 8, 3), np.uint8)
+    flash[8] = 200
+    spread = damage("blend", flash, 1.0)[:, 0, 0, 0]
+    expected = 200 * np.exp(-((np.arange(17) - 8) ** 2) / 8)
+    np.testing.assert_allclose(spread, expected / expected.sum() * 200, atol=1)
+    faded = damage("fade", flash, 1.0)[:, 0, 0, 0]
+    np.testing.assert_allclose(faded[:9], 25 * np.arange(9), atol=1)
+    np.testing.assert_allclose(faded[8:], 25 * np.arange(8, -1, -1), atol=1)
+    np.testing.assert_allclose(moments(damage("fade", ramp, 1.0)), np.arange(24), atol=0.1)  # a ramp fades into itself
+
+
+def test_pan_shows_one_still_frame_moving(clip: Pixels) -> None:
+    panned = damage("pan", clip, 0.5)
+    np.testing.assert_array_equal(panned[:12], clip[:12])
+    mark = clip.copy()
+    mark[12] = 200  # the middle frame is all that the camera looks at
+    assert (damage("pan", mark, 1.0) == 200).all()
 
 
 def test_wrong_use_is_said(clip: Pixels) -> None:

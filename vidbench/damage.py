@@ -154,6 +154,94 @@ def smear(clip: ClipArray, strength: float, seed: int) -> ClipArray:
     return damaged
 
 
+def drop(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Frames are missing here and there, up to half of them; the clip then runs backwards to keep its length."""
+    last = len(clip) - 1
+    chosen = 1 + np.random.default_rng(seed).permutation(max(0, last - 1))
+    left = np.delete(np.arange(len(clip)), chosen[: round(strength / 2 * len(chosen))])
+    end = max(1, len(left) - 1)
+    places = end - np.abs(np.arange(len(clip)) % (2 * end) - end)
+    return np.asarray(clip[left[np.minimum(places, len(left) - 1)]], np.uint8)
+
+
+def warp(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Each frame wobbles on its own: a smooth random shift of deviation up to 1/32 of the short side."""
+    rng = np.random.default_rng(seed)
+    size = strength * min(clip.shape[1:3]) / 32
+    return np.stack([_shifted(frame, size * _smooth_field(rng, *frame.shape[:2])) for frame in clip])
+
+
+def morph(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Shapes melt slowly and come back: one smooth random shift, up to 1/8 of the short side amid the clip."""
+    field = _smooth_field(np.random.default_rng(seed), *clip.shape[1:3])
+    amounts = strength * min(clip.shape[1:3]) / 8 * np.sin(np.pi * np.arange(len(clip)) / max(1, len(clip) - 1))
+    # A clip of one or two frames has no middle; its last frame takes the whole shift.
+    if len(clip) < 3:
+        amounts[-1] = strength * min(clip.shape[1:3]) / 8
+    return np.stack([_shifted(frame, float(a) * field) for frame, a in zip(clip, amounts, strict=True)])
+
+
+def displace(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """A share of square blocks, an eighth of the short side wide and others in every frame, change places."""
+    rng = np.random.default_rng(seed)
+    side = max(1, min(clip.shape[1:3]) // 8)
+    damaged = clip.copy()
+    for frame, out in zip(clip, damaged, strict=True):
+        rows, columns = frame.shape[0] // side, frame.shape[1] // side
+        places = rng.permutation(rows * columns)
+        # The blocks of a weaker damage are among those of a stronger one; each takes what the one before it showed.
+        chosen = places[: round(strength * len(places))]
+        for place, source in zip(chosen, np.roll(chosen, 1), strict=True):
+            (y, x), (y_from, x_from) = ((n // columns * side, n % columns * side) for n in (place, source))
+            out[y : y + side, x : x + side] = frame[y_from : y_from + side, x_from : x_from + side]
+    return damaged
+
+
+def drift(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Colours drift evenly through the clip: at its end red is up to 1.6 times, blue 0.4 times as bright."""
+    gains = 0.6 * strength * np.arange(1, len(clip) + 1, dtype=np.float32)[:, None] / len(clip) * np.array([1, 0, -1])
+    return np.stack([_to_uint8(frame * np.float32(1 + gain)) for frame, gain in zip(clip, gains, strict=True)])
+
+
+def blend(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Moments run into each other: a Gaussian over time, of deviation up to 2 frames."""
+    from scipy.ndimage import gaussian_filter1d
+
+    if strength == 0:
+        return clip.copy()
+    return _to_uint8(gaussian_filter1d(clip.astype(np.float32), 2 * strength, axis=0, mode="nearest"))
+
+
+def fade(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """Few frames are shown and cross-fades lead from one to the next: from each to, at most, every eighth."""
+    step = 1 + round(7 * strength)
+    last = len(clip) - 1
+    shown = np.arange(len(clip)) // step * step
+    after = np.minimum(shown + step, last)
+    shares = ((np.arange(len(clip)) - shown) / np.maximum(1, after - shown)).astype(np.float32)
+    return np.stack(
+        [
+            clip[a] if share == 0 else _to_uint8((1 - share) * clip[a] + share * clip[b])
+            for a, b, share in zip(shown, after, shares, strict=True)
+        ]
+    )
+
+
+def pan(clip: ClipArray, strength: float, seed: int) -> ClipArray:
+    """A share of the clip, at its end, is a camera that pans over its middle frame, enlarged one and a half times."""
+    import cv2
+
+    count, height, width, _ = clip.shape
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi)
+    still, damaged = clip[count // 2], clip.copy()
+    for t in range(count - round(strength * count), count):
+        way = (t / max(1, count - 1) - 0.5) * min(height, width) / 4
+        x, y = way * np.cos(angle) - width / 4, way * np.sin(angle) - height / 4
+        matrix = np.array([[1.5, 0, x], [0, 1.5, y]], np.float32)
+        damaged[t] = cv2.warpAffine(still, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+    return damaged
+
+
 DAMAGES: Mapping[str, Damage] = MappingProxyType(
     {
         function.__name__: function
@@ -174,6 +262,14 @@ DAMAGES: Mapping[str, Damage] = MappingProxyType(
             speed,
             block,
             smear,
+            drop,
+            warp,
+            morph,
+            displace,
+            drift,
+            blend,
+            fade,
+            pan,
         )
     }
 )
@@ -224,6 +320,24 @@ def _at(clip: ClipArray, times: NDArray[Any]) -> ClipArray:
             for a, b, share in zip(before, after, shares, strict=True)
         ]
     )
+
+
+def _smooth_field(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """(H, W, 2) random shifts of deviation 1 that change over a sixteenth of the short side."""
+    import cv2
+
+    noise = rng.standard_normal((height, width, 2), dtype=np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), max(0.5, min(height, width) / 16)), np.float32)
+    return np.asarray(smooth / max(float(smooth.std()), 1e-6), np.float32)
+
+
+def _shifted(frame: NDArray[np.uint8], field: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """What (H, W, 3) shows at each place plus its (H, W, 2) shift in pixels, mirrored beyond the edges."""
+    import cv2
+
+    y, x = np.mgrid[0 : frame.shape[0], 0 : frame.shape[1]].astype(np.float32)
+    at = (x + field[..., 0]).astype(np.float32), (y + field[..., 1]).astype(np.float32)
+    return np.asarray(cv2.remap(frame, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 
 def _to_uint8(values: NDArray[np.float32]) -> ClipArray:
