@@ -87,7 +87,7 @@ class Motion(Extractor[NoParameters]):
     """See the module."""
 
     name = "motion"
-    version = "1"
+    version = "2"
     summary = "camera motion, still background, moving things and their tracks; no network"
     observation_type = MotionObservation
 
@@ -167,7 +167,7 @@ class _MotionSession(Session):
         for offset, frame in enumerate(frames):
             pose = ground.to_canvas[offset]
             seen = difference(frame, ground, pose)
-            found = blobs(frame, seen, pose)
+            found = blobs(frame, seen, pose, self._tracker.foretold(pose))
             self._tracker.push(self._start + offset, found)
             row = self._rows[self._start + offset]
             row[10:13] = seen.gain

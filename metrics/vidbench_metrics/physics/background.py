@@ -27,6 +27,12 @@ LEAST_LEVELS = 11.0
 """Grey levels by which a pixel must differ at least."""
 DEVIATIONS = 5.0
 """Standard deviations of the noise by which a pixel must differ."""
+MOST_SLACK = 24.0
+"""Grey levels by which steepness raises the threshold at most, where the camera stands still."""
+CALM_SHARE = 0.35
+"""Share of the samples, the nearest to the background, that its restlessness is told from."""
+CALM_TO_MEDIAN = 1.49
+"""Of normally distributed distances, the median by this quantile."""
 RESTLESS = 3.5
 """Times the background's own restlessness by which a pixel must differ."""
 SHADOW_DARKEST = 0.45
@@ -110,10 +116,22 @@ def _middle(stack: Image) -> Image:
 
 
 def _restless(stack: Image, image: Image) -> NDArray[np.float32]:
-    """Median over the samples of the largest difference over the colours, smoothed over a few pixels."""
-    apart = np.maximum(stack, image[..., None]) - np.minimum(stack, image[..., None])
-    middle = _middle(apart.max(axis=2))
-    return np.asarray(cv2.blur(middle.astype(np.float32), (5, 5)), np.float32)
+    """How far the samples usually lie from the image, as a median over them, smoothed over a few pixels.
+
+    Told from the nearest third of them: where a thing rests for half of the time and is gone for the other, the place
+    changes once, and is not restless.
+    """
+    lit = np.stack([_as_lit(stack[..., i], image) for i in range(stack.shape[-1])], axis=-1)
+    apart = (np.maximum(lit, image[..., None]) - np.minimum(lit, image[..., None])).max(axis=2)
+    place = round(CALM_SHARE * (apart.shape[-1] - 1))
+    near = np.partition(apart, place, axis=-1)[..., place].astype(np.float32)
+    return np.asarray(cv2.blur(CALM_TO_MEDIAN * near, (5, 5)), np.float32)
+
+
+def _as_lit(sample: Image, image: Image) -> Image:
+    """A sample with the image's brightness."""
+    gain = _gain(image, sample, np.full(image.shape[:2], 255, np.uint8))
+    return sample if np.all(np.abs(gain - 1) < 0.004) else _times(sample, gain)
 
 
 def _masked_middle(stack: Image, seen: NDArray[np.bool_]) -> tuple[Image, Mask]:
@@ -186,11 +204,11 @@ def difference(frame: Image, background: Background, to_canvas: Similarity) -> D
     inside = known > 0
     noise = max(0.5, 1.4826 * _median_of(levels[inside])) if inside.any() else 0.5
     # Where the scene is steep, half a pixel of misplacement looks like an object.
-    slack = (0.3 if background.moved else 0.15) * slope
+    slack = 0.3 * slope if background.moved else np.minimum(0.15 * slope, MOST_SLACK)
     threshold = np.maximum(max(LEAST_LEVELS, DEVIATIONS * noise), RESTLESS * restless) + slack
     mask: Mask = ((levels > threshold) & inside).astype(np.uint8) * 255
     mask = _u8(cv2.medianBlur(mask, 3))
-    mask = _u8(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)))
+    mask = _u8(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
     shadow = _shadow(frame, lit, mask)
     return Difference(
         mask,

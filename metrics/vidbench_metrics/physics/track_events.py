@@ -117,6 +117,24 @@ def last_velocity(track: Track, rows: int = 4) -> Floats:
     return np.array([slope(track.places[near, k], t) for k in (0, 1)])
 
 
+def free_velocity(track: Track, rows: int = 8) -> Floats:
+    """(2,) pixels a frame over the last rows in which a thing was seen whole.
+
+    What goes behind something is seen less and less, and the centre of what is left lags behind.
+    """
+    whole = np.flatnonzero((track["area"] > 0.8 * np.median(track["area"])) & (track["divided"] == 0))[-rows:]
+    if len(whole) < 3:
+        return last_velocity(track)
+    t = track["frame"][whole]
+    return np.array([slope(track.places[whole, k], t) for k in (0, 1)])
+
+
+def touching(track: Track, first: int, stop: int) -> float:
+    """Share of some rows in which a thing was parted from something that it touches."""
+    rows = track["divided"][max(0, first) : max(0, stop)]
+    return float(rows.mean()) if rows.size else 0.0
+
+
 def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
     """Tracks that end before the clip does; backwards, those that begin after it."""
     tracks = scene.tracks if not backwards else tracks_of(scene.observation, backwards=True)
@@ -129,6 +147,7 @@ def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
     for track in candidates[:ENDS]:
         end = int(track.frames[-1])
         velocity = last_velocity(track)
+        free = free_velocity(track)
         size, speed = track.size, float(np.hypot(*velocity))
         area = track["area"]
         steady = float(np.median(area[-8:-2])) if len(track) > 4 else float(np.median(area))
@@ -151,6 +170,9 @@ def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
             "area_unsteady": float(np.std(np.diff(np.log(area[-9:])))) if len(track) > 3 else _NAN,
             "speed": speed / size,
             "speed_pixels": speed,
+            "speed_free": float(np.hypot(*free)) / size,
+            "touching": touching(track, len(track) - 5, len(track)),
+            "whole": float(np.median(tail(track, "area", 3))) / _largest(area),
             "border": float(border[-1]) / size,
             "border_1": coming[0] / size,
             "border_2": coming[1] / size,
@@ -187,8 +209,8 @@ def ends(scene: Scene, *, backwards: bool) -> Iterator[Event]:
             kind = "teleport"
         start_end = (max(0, first), min(last, stop))
         yield Event("track_start" if backwards else "track_end", *start_end, boxes, features, kind)
-        if not backwards and speed > 0.02 * size:
-            yield _hidden(scene, track, velocity, features)
+        if not backwards and max(speed, float(np.hypot(*free))) > 0.02 * size:
+            yield _hidden(scene, track, free, features)
 
 
 def _hidden(scene: Scene, track: Track, velocity: Floats, features: dict[str, float]) -> Event:
@@ -318,6 +340,7 @@ def passages(scene: Scene) -> Iterator[Event]:
                 "border": min(float(track["border"][-1]), float(other["border"][0])) / track.size,
                 "ghost": max(float(np.median(track["ghost"])), float(np.median(other["ghost"]))),
                 "merged": float(track.merged_frames.size + other.merged_frames.size),
+                "touching": max(touching(track, len(track) - 5, len(track)), touching(other, 0, 5)),
             }
             cost = features["colour"] / 25 + abs(features["area"]) + abs(features["slack"]) - heading
             boxes = track.boxes(end - 2, end, scene.scale) + other.boxes(start, start + 2, scene.scale)
@@ -408,6 +431,9 @@ def _break(scene: Scene, track: Track, joint: Joint, order: int, tracks: Sequenc
         "others": distance,
         "others_box": float(track["others"][near].min()) / size,
         "push": push if push is not None else _NAN,
+        "exchange": _exchange(track, joint, nearest) if nearest is not None else _NAN,
+        "touching": touching(track, row - 2, row + 2),
+        "gap_ahead": _gap_ahead(track, row, before, others),
         "same_time": float(same),
         "border": float(track["border"][near].min()) / size,
         "area_step": abs(ratio(float(np.median(track["area"][row : row + 4])),
@@ -450,6 +476,32 @@ def _place_at(track: Track, frame: int) -> Floats:
 def _push(other: Track, frame: int) -> float:
     """How strongly another track's velocity changes at about the same time, in its own noise deviations."""
     return max((j.strength for j in other.breaks[:BREAKS] if abs(j.frame - frame) <= 2), default=0.0)
+
+
+def _exchange(track: Track, joint: Joint, other: Track) -> float:
+    """What is left of a change of momentum after the other's, by the change itself.
+
+    0 where one gives what the other takes. Masses are taken to grow with the area to the power of 3/2.
+    """
+    theirs = [j for j in other.breaks[:BREAKS] if abs(j.frame - joint.frame) <= 2]
+    if not theirs:
+        return 1.0
+    strongest = max(theirs, key=lambda j: j.strength)
+    mine = track.size**3 * (joint.after - joint.before)
+    sum_of_both = mine + other.size**3 * (strongest.after - strongest.before)
+    return float(np.hypot(*sum_of_both) / (np.hypot(*mine) + 1e-6))
+
+
+def _gap_ahead(track: Track, row: int, velocity: Floats, others: Sequence[tuple[float, Track]]) -> float:
+    """Sizes to the nearest other thing in the direction of motion; NaN where nothing lies there."""
+    speed = float(np.hypot(*velocity))
+    found = []
+    for _, other in others:
+        away = _place_at(other, int(track.frames[row])) - track.places[row]
+        distance = float(np.hypot(*away))
+        if speed > 0.1 and float(away @ velocity) > 0.5 * distance * speed:
+            found.append(distance / (0.5 * (track.size + other.size)))
+    return min(found, default=_NAN)
 
 
 def described_flight(scene: Scene, track: Track, flight: Flight, flights: Sequence[tuple[Track, Flight]]) -> Event:
@@ -505,6 +557,7 @@ def described_flight(scene: Scene, track: Track, flight: Flight, flights: Sequen
         "above_lowest": (float(track["y"].max()) - float(y.max())) / size,
         "others": float(np.median(track["others"][rows])) / size,
         "others_least": float(track["others"][rows].min()) / size,
+        "touching": touching(track, flight.first, flight.stop),
         "first": float(flight.first == 0),
         "last": float(flight.stop == len(track)),
         "border": float(track["border"][rows].min()) / size,
@@ -631,6 +684,7 @@ def changes(scene: Scene, track: Track) -> Iterator[Event]:
         "others": float(track["others"][a.start : b.stop].min()) / track.size,
         "border": float(track["border"][a.start : b.stop].min()) / track.size,
         "gap": float(track.frames[row] - track.frames[row - 1]),
+        "touching": touching(track, a.start, b.stop),
         "merged": float(np.sum(np.abs(track.merged_frames - frame) < 8)),
         "jump": float(np.hypot(*(track.places[row] - track.places[row - 1]))) / track.size,
         "level": abs(float(gains[frame] - gains[max(0, frame - 2)])),
@@ -726,6 +780,7 @@ def object_flicker(scene: Scene, track: Track) -> Iterator[Event]:
             "spread": float(np.median(track["spread"])),
             "speed": float(np.nanmedian(track.speed)) / track.size,
             "others": float(np.percentile(track["others"], 20)) / track.size,
+            "touching": touching(track, 0, len(track)),
             "rows": float(len(track)),
             "size": track.size / scene.observation.width,
             "elongation": float(np.median(track["elongation"])),
@@ -772,6 +827,7 @@ def trends(scene: Scene, track: Track) -> Iterator[Event]:
         "moved": scene.observation.moved,
         "strength": max((j.strength for j in track.breaks[:4]), default=_NAN),
         "others": float(np.percentile(track["others"], 20)) / size,
+        "touching": touching(track, 0, len(track)),
     }
     boxes = track.boxes(int(track.frames[0]), int(track.frames[-1]), scene.scale)
     start, end = int(track.frames[0]), int(track.frames[-1])

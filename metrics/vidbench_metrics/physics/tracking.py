@@ -6,6 +6,7 @@ learned layer, and never by a gate here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from vidbench_metrics.physics.background import Difference, Image, gradient
-from vidbench_metrics.physics.camera import Similarity, apply
+from vidbench_metrics.physics.camera import Similarity, apply, inverse
+from vidbench_metrics.physics.segments import Foretold, Segment, colour_bins, histogram, segments
 
 LEAST_AREA = 11
 """Pixels of the smallest blob, at the working size."""
@@ -39,9 +41,10 @@ NOBODY = 1e6
 COLUMNS = (
     "track", "frame", "x", "y", "x0", "y0", "x1", "y1", "area", "lightness", "red_green", "blue_yellow", "spread",
     "contrast", "fill", "elongation", "angle", "outline", "ghost", "shadow", "border", "others", "merged",
-    "edge_left", "edge_right", "edge_top", "edge_bottom",
+    "edge_left", "edge_right", "edge_top", "edge_bottom", "divided",
 )  # fmt: skip
-"""What is known of a track in a frame; see `Blob`. `merged` is 1 where the place is foretold, not measured."""
+"""What is known of a track in a frame; see `Blob`. `merged` is 1 where the place is foretold, not measured, and
+`divided` 1 where its pixels were parted from those of something that it touches."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,9 @@ class Blob:
     x: float
     """Centre on the canvas, where the camera stands still."""
     y: float
+    frame_x: float
+    """Centre in the frame."""
+    frame_y: float
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1 in the frame's own pixels, ends exclusive."""
     area: float
@@ -83,35 +89,41 @@ class Blob:
     edges: tuple[float, float, float, float]
     """Coherent straight edge of the background just outside its left, right, top and bottom side: mean gradient across
     the side, in grey levels a pixel, of one sign."""
-    label: int = 0
+    segment: Segment
+    colours: NDArray[np.float64]
+    """(bins,) histogram of its colours, as `segments.histogram`."""
 
 
-def blobs(frame: Image, seen: Difference, to_canvas: Similarity) -> list[Blob]:
+def blobs(frame: Image, seen: Difference, to_canvas: Similarity, foretold: Sequence[Foretold] = ()) -> list[Blob]:
     """The moving things of a frame, the largest first.
 
     Args:
         frame: (h, w, 3) uint8 RGB.
         seen: the frame against its background.
         to_canvas: where the frame lies on the background.
+        foretold: what the tracks so far expect to see, from `Tracker.foretold`.
     """
-    height, width = seen.mask.shape
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(seen.mask, connectivity=8)
-    if count <= 1:
+    if not seen.mask.any():
         return []
-    order = sorted(range(1, count), key=lambda i: (-int(stats[i, cv2.CC_STAT_AREA]), i))
+    height, width = seen.mask.shape
     least = max(LEAST_AREA, LEAST_SHARE * seen.mask.size)
-    order = [i for i in order if stats[i, cv2.CC_STAT_AREA] >= least][:MOST_BLOBS]
+    lab = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2LAB), np.uint8)
+    bins = colour_bins(lab)
+    parts = segments(seen.mask, bins, foretold, least=least)
+    parts.sort(key=lambda part: (-int(part.mask.sum()), part.top, part.left))
     grey = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
     expected = np.asarray(cv2.cvtColor(seen.expected, cv2.COLOR_RGB2GRAY), np.uint8)
     found: list[Blob] = []
-    for i in order:
-        left, top, w, h = (int(v) for v in stats[i, :4])
-        box = _Patch(left, top, w, h, width, height)
-        own = (labels[box.rows, box.columns] == i).astype(np.uint8)
-        found.append(_blob(frame, grey, expected, seen, own, box, centres[i], to_canvas))
+    for part in parts[:MOST_BLOBS]:
+        h, w = part.mask.shape
+        box = _Patch(part.left, part.top, w, h, width, height)
+        own = np.zeros((box.rows.stop - box.rows.start, box.columns.stop - box.columns.start), np.uint8)
+        y, x = part.top - box.rows.start, part.left - box.columns.start
+        own[y : y + h, x : x + w] = part.mask
+        colours = histogram(bins[part.top : part.top + h, part.left : part.left + w], part.mask)
+        found.append(_blob(lab, grey, expected, seen, own, box, to_canvas, part, colours))
     found = [blob for blob in found if not _is_shadow(blob)]
-    for number, blob in enumerate(found):
-        blob.label = number
+    for blob in found:
         gaps = [_gap(blob.box, other.box) for other in found if other is not blob]
         blob.others = min(gaps, default=float(width))
     return found
@@ -138,14 +150,15 @@ class _Patch:
 
 
 def _blob(
-    frame: Image,
+    lab: Image,
     grey: NDArray[np.uint8],
     expected: NDArray[np.uint8],
     seen: Difference,
     own: NDArray[np.uint8],
     patch: _Patch,
-    centre: NDArray[np.float64],
     to_canvas: Similarity,
+    segment: Segment,
+    colours: NDArray[np.float64],
 ) -> Blob:
     rows, columns = patch.rows, patch.columns
     area = float(cv2.countNonZero(own))
@@ -160,8 +173,7 @@ def _blob(
     inner = cv2.erode(body, np.ones((3, 3), np.uint8))
     if cv2.countNonZero(inner) < 5:
         inner = body
-    lab = cv2.cvtColor(frame[rows, columns], cv2.COLOR_RGB2LAB)
-    mean, deviation = cv2.meanStdDev(lab, mask=inner)
+    mean, deviation = cv2.meanStdDev(np.ascontiguousarray(lab[rows, columns]), mask=inner)
     moments = cv2.moments(body, binaryImage=True)
     body_area = moments["m00"]
     cx, cy = moments["m10"] / body_area, moments["m01"] / body_area
@@ -179,6 +191,8 @@ def _blob(
     return Blob(
         x=float(place[0]),
         y=float(place[1]),
+        frame_x=float(columns.start + cx),
+        frame_y=float(rows.start + cy),
         box=box,
         area=float(body_area),
         lightness=float(mean[0, 0]),
@@ -195,6 +209,8 @@ def _blob(
         border=float(border),
         others=float(patch.width),
         edges=_edges(expected, box),
+        segment=segment,
+        colours=colours,
     )
 
 
@@ -252,6 +268,11 @@ class _Track:
     colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
     missed: int = 0
     length: int = 0
+    mask: NDArray[np.uint8] | None = None
+    """Outline when last seen free of others."""
+    offset: tuple[float, float] = (0.0, 0.0)
+    """From the centre of the thing, in the frame, to the mask's first column and row."""
+    colours: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> float:
@@ -274,6 +295,29 @@ class Tracker:
             return
         for track in self._live:
             track.x, track.y = (float(v) for v in apply(move, np.array([[track.x, track.y]]))[0])
+
+    def foretold(self, to_canvas: Similarity) -> list[Foretold]:
+        """What the tracks expect to see in the next frame.
+
+        Args:
+            to_canvas: where that frame lies on the background.
+        """
+        tracks = [t for t in self._live if t.mask is not None and t.colours is not None and t.length >= 2]
+        if not tracks:
+            return []
+        places = np.array([[t.x + t.vx, t.y + t.vy] for t in tracks])
+        return [
+            Foretold(
+                t.number,
+                round(float(x + t.offset[0])),
+                round(float(y + t.offset[1])),
+                t.mask,
+                t.colours,
+                float(t.mask.sum()),
+            )
+            for t, (x, y) in zip(tracks, apply(inverse(to_canvas), places), strict=True)
+            if t.mask is not None and t.colours is not None
+        ]
 
     def push(self, frame: int, found: list[Blob]) -> None:
         """Take the blobs of the next frame."""
@@ -329,6 +373,7 @@ def _row(number: int, frame: int, blob: Blob, *, merged: bool, at: tuple[float, 
         float(number), float(frame), at[0], at[1], *blob.box, blob.area, blob.lightness, blob.red_green,
         blob.blue_yellow, blob.spread, blob.contrast, blob.fill, blob.elongation, blob.angle, blob.outline, blob.ghost,
         blob.shadow, blob.border, blob.others, float(merged), *blob.edges,
+        float(blob.segment.divided),
     )  # fmt: skip
 
 
@@ -345,12 +390,19 @@ def _measure(track: _Track, frame: int, blob: Blob) -> None:
         track.vx, track.vy = blend * vx + (1 - blend) * track.vx, blend * vy + (1 - blend) * track.vy
     track.x, track.y, track.area = blob.x, blob.y, blob.area
     track.colour = blob.lightness, blob.red_green, blob.blue_yellow
+    if not blob.segment.divided or track.mask is None:
+        mean = blob.colours if track.colours is None else 0.7 * track.colours + 0.3 * blob.colours
+        track.colours, track.mask = mean, blob.segment.mask
+        centre = (blob.frame_x, blob.frame_y)
+        track.offset = blob.segment.left - centre[0], blob.segment.top - centre[1]
     track.missed = 0
     track.length += 1
     track.rows.append(_row(track.number, frame, blob, merged=False, at=(blob.x, blob.y)))
 
 
 def _cost(track: _Track, blob: Blob) -> float:
+    if blob.segment.track is not None and blob.segment.track != track.number:
+        return NOBODY
     dx, dy = blob.x - track.x - track.vx, blob.y - track.y - track.vy
     distance = float(np.hypot(dx, dy))
     speed = float(np.hypot(track.vx, track.vy))
