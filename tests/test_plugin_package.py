@@ -63,15 +63,15 @@ def test_the_environment_stays_as_it_was(site):
 
 
 def test_without_it_the_names_are_unknown():
-    assert "colourfulness" not in plugins.metrics().names()
-    with pytest.raises(PluginError, match="no metric is called 'colourfulness'"):
-        plugins.metrics().load("colourfulness")
+    assert "colour_strength" not in plugins.metrics().names()
+    with pytest.raises(PluginError, match="no metric is called 'colour_strength'"):
+        plugins.metrics().load("colour_strength")
 
 
 def test_it_is_a_real_distribution(installed):
     assert importlib.metadata.version("vidbench-colour") == "0.3.0"
-    assert plugins.metrics().distribution("colourfulness") == "vidbench-colour 0.3.0"
-    assert {"colourfulness", "broken_on_import"} <= set(plugins.metrics().names())
+    assert plugins.metrics().distribution("colour_strength") == "vidbench-colour 0.3.0"
+    assert {"colour_strength", "broken_on_import"} <= set(plugins.metrics().names())
     assert "opponent_colours" in plugins.extractors().names()
 
 
@@ -80,12 +80,12 @@ def test_listing_names_imports_nothing(site):
         "from vidbench import plugins; import sys; print(plugins.metrics().names(), 'vidbench_colour' in sys.modules)"
     )
     done = _python("-c", names, site=site)
-    assert "'colourfulness'" in done.stdout
+    assert "'colour_strength'" in done.stdout
     assert done.stdout.endswith("False\n")
 
 
 def test_contract(installed):
-    metric = plugins.metrics().load("colourfulness")
+    metric = plugins.metrics().load("colour_strength")
     for metric_check in metric_checks(metric):
         metric_check(metric)
     extractor = plugins.extractors().load("opponent_colours")
@@ -94,7 +94,7 @@ def test_contract(installed):
 
 
 def test_value_matches_closed_form(installed):
-    metric = plugins.metrics().load("colourfulness")
+    metric = plugins.metrics().load("colour_strength")
     halves = np.zeros((3, 4, 6, 3), np.uint8)
     halves[:, :, :3] = (200, 0, 0)  # red beside black: rg 200 or 0, yb 100 or 0
     expected = math.hypot(100, 50) + 0.3 * math.hypot(100, 50)
@@ -108,7 +108,7 @@ def test_a_broken_metric_names_its_package_and_breaks_nothing(installed):
         registry.load("broken_on_import")
     assert "\n" not in str(caught.value)
     loaded = registry.load_all()
-    assert "colourfulness" in loaded
+    assert "colour_strength" in loaded
     assert "broken_on_import" not in loaded
     [failure] = [f for f in registry.failures() if f.name == "broken_on_import"]
     assert (failure.group, failure.distribution) == ("vidbench.metrics", "vidbench-colour 0.3.0")
@@ -127,9 +127,9 @@ def test_a_second_package_with_the_same_name_is_refused_and_named(site, tmp_path
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     plugins.forget()
     with pytest.raises(PluginError, match=r"vidbench-colour 0\.3\.0 .*and vidbench-rival 0\.3\.0"):
-        plugins.metrics().load("colourfulness")
+        plugins.metrics().load("colour_strength")
     loaded = plugins.metrics().load_all()
-    assert "colourfulness" not in loaded
+    assert "colour_strength" not in loaded
     assert "sharpness" in loaded
 
 
@@ -156,7 +156,7 @@ def test_list_shows_the_metric_and_the_failure(site):
     done = _python("-m", "vidbench", "list", site=site)
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
-    assert "colourfulness" in said
+    assert "colour_strength" in said
     assert "broken_on_import" in said
     assert "vidbench-colour 0.3.0" in said
     assert "vidbench_colour_missing_dependency" in said
@@ -164,7 +164,7 @@ def test_list_shows_the_metric_and_the_failure(site):
 
 
 def test_describe_tells_where_it_comes_from(site):
-    done = _python("-m", "vidbench", "describe", "colourfulness", site=site)
+    done = _python("-m", "vidbench", "describe", "colour_strength", site=site)
     assert done.returncode == 0, done.stderr
     assert "vidbench-colour 0.3.0" in done.stdout
     assert "hasler2003" in done.stdout
@@ -179,10 +179,10 @@ def test_describe_of_the_broken_one_is_one_line(site):
 
 def test_run_scores_with_it(site, tmp_path):
     clips, out = _clip_folder(tmp_path / "clips"), tmp_path / "run"
-    done = _python("-m", "vidbench", "run", str(clips), "--metrics", "colourfulness", "--out", str(out), site=site)
+    done = _python("-m", "vidbench", "run", str(clips), "--metrics", "colour_strength", "--out", str(out), site=site)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
-    values = {row["clip"]: row["value"] for row in rows if row["metric"] == "colourfulness"}
+    values = {row["clip"]: row["value"] for row in rows if row["metric"] == "colour_strength"}
     assert set(values) == {"vivid/0.npy", "vivid/1.npy", "grey/0.npy", "grey/1.npy"}
     assert values["grey/0.npy"] == 0
     assert values["vivid/0.npy"] > 5

@@ -319,7 +319,10 @@ def test_a_flipped_bit_is_found(made: Path, tmp_path: Path) -> None:
     [
         ({"metrics": ("exposure",), "parameters": {}}, "exposure: compares no sets"),
         ({"protocol": "videogpt"}, "none of the metrics has protocols"),
-        ({"metrics": ("fvd",), "parameters": {}}, "fvd: weights i3d .* are not here: vidbench weights fetch i3d"),
+        (
+            {"metrics": ("fvd",), "parameters": {}},
+            "fvd: (torch not installed: pip install|weights i3d .* are not here: vidbench weights fetch i3d)",
+        ),
         ({"metrics": ("fvd",), "parameters": {}, "protocol": "none"}, "there is no protocol 'none'"),
     ],
 )

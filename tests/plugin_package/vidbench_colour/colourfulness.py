@@ -75,7 +75,7 @@ class OpponentColours(Extractor[NoParameters]):
 class Colourfulness(ClipMetric[NoParameters]):
     """Mean colourfulness of a clip's frames."""
 
-    name = "colourfulness"
+    name = "colour_strength"
     version = "1"
     summary = "how colourful the frames are; says nothing about whether the colours are right"
     reference = "D. Hasler and S. Süsstrunk, Measuring colourfulness in natural images, 2003, equation for M3"
