@@ -1,19 +1,20 @@
 """Whether the plausibility checks find damage that was planted by hand in real footage.
 
-Outlines of moving things in real shots, drawn by hand, stand in `planted_masks.json` with the damage that is done there. Each
-damaged clip stands beside its shot, cut to the same length and encoded in the same way, untouched: what is told apart is the
-damage alone. Several damages of one shot share that twin. The set is written as `vidbench physics make` writes its own, so
-`vidbench physics score FOLDER` reads it too.
+Outlines of moving things in real shots, drawn by hand, stand in `planted_masks.json` with the damage that is done
+there. Each damaged clip stands beside its shot, cut to the same length and encoded in the same way, untouched: what is
+told apart is the damage alone. Several damages of one shot share that twin. The set is written as `vidbench physics
+make` writes its own, so `vidbench physics score FOLDER` reads it too.
 
     python -m benchmarks.planted_damage [--clips ../shared/clips] [--out FOLDER] [--model FILE] [--only TEXT] [--write]
 
---write makes the clips and stops; --only takes the damages whose name holds TEXT, which is for looking, not for publication.
+--write makes the clips and stops; --only takes the damages whose name holds TEXT, which is for looking, not for
+publication.
 
-What the data says of an object: `shape` and `keys` (frame: box x0 y0 x1 y1, ellipse cx cy rx ry, or polygon of points; linear
-between keys, gone outside of them, a single key stands for all frames), `matte` (which pixels inside are the thing: those that
-differ from the background, those of a hue, or all) and `background` (what is behind: the nearest frames of the shot in which the
-pixel is uncovered, laid over each other by the camera's motion where `register` says so; the median of frames of another shot by
-the same fixed camera; or the picture beside, shifted).
+What the data says of an object: `shape` and `keys` (frame: box x0 y0 x1 y1, ellipse cx cy rx ry, or polygon of points;
+linear between keys, gone outside of them, a single key stands for all frames), `matte` (which pixels inside are the
+thing: those that differ from the background, those of a hue, or all) and `background` (what is behind: the nearest
+frames of the shot in which the pixel is uncovered, laid over each other by the camera's motion where `register` says
+so; the median of frames of another shot by the same fixed camera; or the picture beside, shifted).
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class Plate:
     def behind(self, frame: int, part: tuple[slice, slice]) -> Pixels:
         """The background of a frame within a part of the picture."""
         if self.still is not None:
-            return self.still[part]
+            return np.asarray(self.still[part], np.uint8)
         if self.shift is not None:
             dx, dy = self.shift
             rows = np.clip(np.arange(part[0].start, part[0].stop) + dy, 0, self.size[0] - 1)
@@ -230,7 +231,7 @@ class Plate:
                 break
         never = count == 0
         values[0][never] = here[never]
-        return np.clip(np.nanmedian(values, axis=0), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.nanmedian(values, axis=0), 0, 255), np.uint8)
 
     def _camera(self, source: int, target: int) -> Floats:
         """(2, 3) similarity that lays one frame over another, from corners outside of the outlines."""
@@ -267,7 +268,9 @@ def matte_of(thing: Thing, picture: Pixels, behind: Pixels, outline: Bools) -> N
     if thing.matte == "all":
         mine = outline
     elif thing.matte == "difference":
-        change = np.abs(cv2.GaussianBlur(picture, (0, 0), 1.2).astype(np.float32) - cv2.GaussianBlur(behind, (0, 0), 1.2))
+        change = np.abs(
+            cv2.GaussianBlur(picture, (0, 0), 1.2).astype(np.float32) - cv2.GaussianBlur(behind, (0, 0), 1.2)
+        )
         mine = outline & (change.max(axis=2) > STANDS_OUT)
     else:
         hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
@@ -512,7 +515,9 @@ def report(rows: Sequence[Row], twins: Mapping[str, str]) -> None:
         if key is None:
             # Figures are made for kinds and for all: these two are read as a kind of their own.
             alike = [replace(row, kind=name) for row in members]
-            area = next(f for f in figures([*innocent, *alike]) if (f.section, f.name, f.measure) == ("kind", name, "auroc"))
+            area = next(
+                f for f in figures([*innocent, *alike]) if (f.section, f.name, f.measure) == ("kind", name, "auroc")
+            )
         else:
             area = found[(*key, "auroc")]
         pairs = [
@@ -572,7 +577,9 @@ def main() -> None:
     fitted = sum(content_hash(find_clip(args.clips / "real" / f"{shot}.mp4"))[:HASH_DIGITS] in known for shot in shots)
     print(f"model {model.checksum[:19]}, made for {model.false_alarms:g} false alarms")
     if fitted:
-        print(f"{fitted} of the {len(shots)} shots, undamaged, were in the model's training as clips with nothing wrong")
+        print(
+            f"{fitted} of the {len(shots)} shots, undamaged, were in the model's training as clips with nothing wrong"
+        )
     gathered = gather([args.out], default_observer(), cache=args.out.parent / "planted-events")
     for reason in gathered.failed:
         print(f"left aside: {reason}")
