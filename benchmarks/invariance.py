@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,12 @@ from vidbench_suites.physics.tables import TRUTH, default_observer, gather
 
 Pixels = NDArray[np.uint8]
 SEED = 20261124
+SMALL: dict[str, Any] = {
+    "looks": ("flat2d", "lit3d"),
+    "kinds": ("vanish", "appear", "swap", "teleport", "energy_gain", "time_reversed", "freeze", "jump_cut"),
+    "control_names": ("occlusion", "shake", "rest", "bounce"),
+}
+"""What is rendered where no folder is named."""
 FINE = 12
 """CRF of versions whose encoding is not what is tested."""
 LEAST_FPS = 24.0
@@ -172,7 +179,7 @@ def main() -> None:
     source = args.source
     if source is None:
         source = args.out / "set"
-        suite.make(source, suite.Options(seed=SEED, pairs=1, controls=1, looks=("flat2d", "lit3d")))
+        suite.make(source, suite.Options(seed=SEED, pairs=1, controls=1, **SMALL))
     clips = sample(source, args.count)
     versions = args.out / "versions"
     if versions.exists():

@@ -206,7 +206,7 @@ class Plate:
             dx, dy = self.shift
             rows = np.clip(np.arange(part[0].start, part[0].stop) + dy, 0, self.size[0] - 1)
             columns = np.clip(np.arange(part[1].start, part[1].stop) + dx, 0, self.size[1] - 1)
-            return self.pixels[frame][np.ix_(rows, columns)]
+            return np.asarray(self.pixels[frame][np.ix_(rows, columns)], np.uint8)
         return self._uncovered(frame, part)
 
     def _uncovered(self, frame: int, part: tuple[slice, slice]) -> Pixels:
