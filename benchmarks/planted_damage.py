@@ -37,10 +37,12 @@ from vidbench.errors import InputError
 from vidbench.files import default_folder, json_line, write_atomic
 from vidbench.stats import wilson_interval
 from vidbench.video import ClipReader, encode_h264
+from vidbench_metrics.physics.event import group_of
 from vidbench_metrics.physics.model import PhysicsModel, shipped
+from vidbench_suites.physics.labels import located
 from vidbench_suites.physics.learn import HASH_DIGITS
 from vidbench_suites.physics.scoring import Row, figures, score_tables
-from vidbench_suites.physics.tables import default_observer, gather
+from vidbench_suites.physics.tables import ClipTable, default_observer, gather
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -489,8 +491,27 @@ def share(hits: Sequence[bool]) -> str:
     return f"{sum(hits) / len(hits):.2f} [{between.low:.2f}, {between.high:.2f}]"
 
 
-def report(rows: Sequence[Row], twins: Mapping[str, str]) -> None:
-    """Print the tables."""
+def pointed_at(table: ClipTable, model: PhysicsModel) -> bool:
+    """Whether one of the three most suspicious events is about the damage.
+
+    Stricter than the score command's `top 3`: an event of the whole frame, which has no place, does not count as pointing
+    at a damaged thing, nor the other way round.
+    """
+    verdict = model.judge(table.events, table.context)
+    ranked = [i for i in np.argsort(-verdict.events, kind="stable") if group_of(table.events[i].type) in verdict.groups]
+    group = "object" if table.truth.boxes else "whole_frame"
+    top = [table.events[i] for i in ranked[:3]]
+    return any(group_of(event.type) == group and located(event, table.truth) for event in top)
+
+
+def report(rows: Sequence[Row], twins: Mapping[str, str], pointed: Mapping[str, bool]) -> None:
+    """Print the tables.
+
+    Args:
+        rows: every clip, judged.
+        twins: by clip, its untouched twin.
+        pointed: by clip, `pointed_at`.
+    """
     by_name = {row.clip.partition("/")[2]: row for row in rows}
     innocent = [row for row in rows if row.possible]
     wrong = [row for row in rows if not row.possible]
@@ -498,9 +519,9 @@ def report(rows: Sequence[Row], twins: Mapping[str, str]) -> None:
     print(f"{len(wrong)} damaged clips, {len(innocent)} untouched twins, {len({row.group for row in rows})} videos")
     print(
         "| damage | n | AUROC v. all twins | more suspicious than its twin | found at the threshold | of those judged "
-        "| located (top three) | not by object checks | not by whole-frame checks |"
+        "| located (top three) | found and located | not by object checks | not by whole-frame checks |"
     )
-    print("|" + "---|" * 9)
+    print("|" + "---|" * 10)
     kinds = sorted({row.kind for row in wrong if row.kind})
     objects = {"vanish", "appear", "teleport", "swap"}
     groups = [
@@ -533,7 +554,8 @@ def report(rows: Sequence[Row], twins: Mapping[str, str]) -> None:
             share([a > b for a, b in pairs]),
             share([row.alarm for row in members]),
             share([row.alarm for row in members if row.basis is not None]),
-            share([bool(row.top3) for row in members]),
+            share([pointed[row.clip] for row in members]),
+            share([row.alarm and pointed[row.clip] for row in members]),
             share(["object" in row.not_judged for row in members]),
             share(["whole_frame" in row.not_judged for row in members]),
         ]
@@ -545,7 +567,7 @@ def report(rows: Sequence[Row], twins: Mapping[str, str]) -> None:
     )
     for row in wrong:
         told = "not judged" if row.suspicion is None else f"{row.suspicion:+.2f}"
-        print(f"  {row.clip}: {told}{', found' if row.alarm else ''}{', located' if row.top3 else ''}")
+        print(f"  {row.clip}: {told}{', found' if row.alarm else ''}{', located' if pointed[row.clip] else ''}")
 
 
 def _suspicion(row: Row) -> float:
@@ -586,7 +608,7 @@ def main() -> None:
     rows = score_tables([(table, model) for table in gathered.tables])
     lines = (args.out / "truth.jsonl").read_text(encoding="utf-8").splitlines()
     twins = {row["clip"]: row["twin"] for row in map(json.loads, lines) if not row["possible"]}
-    report(rows, twins)
+    report(rows, twins, {table.id: pointed_at(table, model) for table in gathered.tables if not table.truth.possible})
 
 
 if __name__ == "__main__":
