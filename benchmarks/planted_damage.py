@@ -494,8 +494,8 @@ def share(hits: Sequence[bool]) -> str:
 def pointed_at(table: ClipTable, model: PhysicsModel) -> bool:
     """Whether one of the three most suspicious events is about the damage.
 
-    Stricter than the score command's `top 3`: an event of the whole frame, which has no place, does not count as pointing
-    at a damaged thing, nor the other way round.
+    Stricter than the score command's `top 3`: an event of the whole frame, which has no place, does not count as
+    pointing at a damaged thing, nor the other way round.
     """
     verdict = model.judge(table.events, table.context)
     ranked = [i for i in np.argsort(-verdict.events, kind="stable") if group_of(table.events[i].type) in verdict.groups]
