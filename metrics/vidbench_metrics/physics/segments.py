@@ -99,7 +99,8 @@ def segments(mask: Mask, bins: NDArray[np.int64], foretold: Sequence[Foretold], 
     Returns:
         The things, in no order that means anything, but always the same for equal input.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, found_labels, found_stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = np.asarray(found_labels, np.int32), np.asarray(found_stats, np.int32)
     areas = stats[:, cv2.CC_STAT_AREA]
     seen = [_on(labels, hint) for hint in foretold]
     owners: dict[int, list[int]] = {}
@@ -138,7 +139,10 @@ def _on(labels: NDArray[np.int32], hint: Foretold) -> NDArray[np.int32]:
     """Labels of the frame under a foretold outline, as far as that lies in the frame."""
     height, width = labels.shape
     h, w = hint.mask.shape
-    rows, columns = slice(max(0, hint.top), min(height, hint.top + h)), slice(max(0, hint.left), min(width, hint.left + w))
+    rows, columns = (
+        slice(max(0, hint.top), min(height, hint.top + h)),
+        slice(max(0, hint.left), min(width, hint.left + w)),
+    )
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return np.zeros(0, np.int32)
     own = hint.mask[rows.start - hint.top : rows.stop - hint.top, columns.start - hint.left : columns.stop - hint.left]
@@ -204,9 +208,11 @@ def _divided(
     made = [_trimmed(left, top, piece, hint.track if several else None, divided=several) for hint, piece in pieces]
     if rest.any():
         count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-        for part in range(1, count):
-            if stats[part, cv2.CC_STAT_AREA] >= least:
-                made.append(_trimmed(left, top, (labels == part).astype(np.uint8), None, divided=True))
+        made += [
+            _trimmed(left, top, (labels == part).astype(np.uint8), None, divided=True)
+            for part in range(1, count)
+            if stats[part, cv2.CC_STAT_AREA] >= least
+        ]
     return made
 
 

@@ -479,8 +479,9 @@ def _push(other: Track, frame: int) -> float:
 
 
 def _exchange(track: Track, joint: Joint, other: Track) -> float:
-    """What is left of a change of momentum after the other's, by the change itself; 0 where one gives what the other
-    takes. Masses are taken to grow with the area to the power of 3/2.
+    """What is left of a change of momentum after the other's, by the change itself.
+
+    0 where one gives what the other takes. Masses are taken to grow with the area to the power of 3/2.
     """
     theirs = [j for j in other.breaks[:BREAKS] if abs(j.frame - joint.frame) <= 2]
     if not theirs:
@@ -491,9 +492,7 @@ def _exchange(track: Track, joint: Joint, other: Track) -> float:
     return float(np.hypot(*sum_of_both) / (np.hypot(*mine) + 1e-6))
 
 
-def _gap_ahead(
-    track: Track, row: int, velocity: Floats, others: Sequence[tuple[float, Track]]
-) -> float:
+def _gap_ahead(track: Track, row: int, velocity: Floats, others: Sequence[tuple[float, Track]]) -> float:
     """Sizes to the nearest other thing in the direction of motion; NaN where nothing lies there."""
     speed = float(np.hypot(*velocity))
     found = []

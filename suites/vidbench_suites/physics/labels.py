@@ -12,6 +12,12 @@ TOLERANCE = 0.125
 GROWTH = 0.25
 """By how much of its width and height the true box is moved out on each side: it grows by half its size."""
 
+MOMENTS = frozenset({"break", "change"})
+"""Types of event that happen at one moment: they are the violation only where it begins."""
+SPANS = frozenset({"flight", "standstill", "trend"})
+"""Types of event that last: they are the violation only where they share `SHARED` of the shorter span with it."""
+SHARED = 0.5
+
 LEFT_OUT = -1
 
 
@@ -52,6 +58,22 @@ def located(event: Event, truth: Truth) -> bool:
     return in_time(event, truth, tolerance) and in_place(event, truth, tolerance)
 
 
+def is_violation(event: Event, truth: Truth) -> bool:
+    """Whether an event is the violation itself, and not something else that happens while it can be seen.
+
+    Stricter than `located`: a ball that bounces too high goes on bouncing, and its later bounces are as they should be.
+    """
+    if truth.kind is None or not can_express(event, truth.kind) or not located(event, truth):
+        return False
+    if event.type in MOMENTS:
+        tolerance = tolerance_frames(truth.fps)
+        return event.start <= truth.start + tolerance and event.end >= truth.start - tolerance
+    if event.type in SPANS:
+        shared = min(event.end, truth.end) - max(event.start, truth.start) + 1
+        return shared >= SHARED * min(event.end - event.start + 1, truth.end - truth.start + 1)
+    return True
+
+
 def labels(table: ClipTable) -> list[int]:
     """For each event 1 (the violation), 0 (innocent: every event of a possible clip) or `LEFT_OUT`.
 
@@ -61,5 +83,4 @@ def labels(table: ClipTable) -> list[int]:
     truth = table.truth
     if truth.possible or truth.kind is None:
         return [0] * len(table.events)
-    kind = truth.kind
-    return [1 if can_express(event, kind) and located(event, truth) else LEFT_OUT for event in table.events]
+    return [1 if is_violation(event, truth) else LEFT_OUT for event in table.events]

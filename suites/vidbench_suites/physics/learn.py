@@ -77,15 +77,17 @@ class Recipe:
 
     seed: int = 0
     folds: int = 5
-    iterations: int = 120
+    iterations: int = 200
     """Trees of each type of event."""
-    leaves: int = 8
-    learning_rate: float = 0.08
-    least_leaf: int = 10
+    leaves: int = 6
+    learning_rate: float = 0.05
+    least_leaf: int = 8
     """Events in a leaf."""
-    l2: float = 1.0
+    l2: float = 5.0
     """Penalty of the trees' leaves."""
-    penalty: float = 1.0
+    columns: float = 0.3
+    """Share of the features that each split chooses from: with few violations the best of all is often a chance."""
+    penalty: float = 10.0
     """Penalty of the clip score's squared weights, where each clip counts 1."""
     least_positives: int = 10
     """A type of event with fewer matched violations gets no trees, only its rate."""
@@ -288,6 +290,7 @@ def _fit_trees(x: Floats, y: NDArray[np.int64], weight: Floats, recipe: Recipe) 
         learning_rate=recipe.learning_rate,
         min_samples_leaf=recipe.least_leaf,
         l2_regularization=recipe.l2,
+        max_features=recipe.columns,
         early_stopping=False,
         random_state=recipe.seed,
     )
@@ -379,11 +382,8 @@ def _fit_clip(
     """A clip score, and (N,) the log-odds of every clip, out of fold."""
     wrong = np.array([not table.truth.possible for table in tables])
     concerned = _concerns(score, tables)
-    floors = np.array([_floor(grouped, wrong, name) for name in types], np.float64)
-    x = np.stack(
-        [clip_features(types, numbers, floors, g, table.context) for g, table in zip(grouped, tables, strict=True)]
-    )
-    empty = ClipModel(types, numbers, floors, np.zeros(x.shape[1]), np.ones(x.shape[1]), np.zeros(x.shape[1]), 0.0)
+    x = np.stack([clip_features(types, numbers, g, table.context) for g, table in zip(grouped, tables, strict=True)])
+    empty = ClipModel(types, numbers, np.zeros(x.shape[1]), np.ones(x.shape[1]), np.zeros(x.shape[1]), 0.0)
     held_out = np.zeros(len(tables))
     for k in range(recipe.folds):
         chosen = concerned & (fold != k)
@@ -397,14 +397,8 @@ def _fit_clip(
     return dataclasses.replace(model, facts=facts), held_out
 
 
-def _floor(grouped: Sequence[Mapping[str, Floats]], wrong: NDArray[np.bool_], name: str) -> float:
-    """What stands for nothing suspicious: low among the most suspicious events of possible clips."""
-    tops = [g[name].max() for g, bad in zip(grouped, wrong, strict=True) if not bad and name in g]
-    return float(np.quantile(tops, 0.05)) if tops else -LARGEST_LOG_ODDS
-
-
 def _logistic(empty: ClipModel, x: Floats, wrong: NDArray[np.bool_], weight: Floats, recipe: Recipe) -> ClipModel:
-    """Penalised logistic regression; weights of event log-odds are never below 0."""
+    """Penalised logistic regression; weights of suspicions are never below 0."""
     known = np.isfinite(x)
     count = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, x, 0.0)
@@ -421,7 +415,7 @@ def _logistic(empty: ClipModel, x: Floats, wrong: NDArray[np.bool_], weight: Flo
         value = float(weight @ (np.logaddexp(0, score) - y * score)) + recipe.penalty / 2 * float(w @ w)
         return value, np.append(z.T @ error + recipe.penalty * w, error.sum())
 
-    bounds: Bounds = [(0.0, None), (0.0, None), (None, None)] * len(model.types)
+    bounds: Bounds = [(0.0, None)] * len(model.types)
     bounds += [(None, None)] * (len(model.numbers) + 1)
     at = _minimum(loss, np.zeros(x.shape[1] + 1), bounds)
     return dataclasses.replace(model, weights=at[:-1].copy(), intercept=float(at[-1]))
