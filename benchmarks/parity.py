@@ -276,7 +276,7 @@ def theirs_kvd(a: Features, b: Features, estimator: str) -> float:
 def row(name: str, against: str, ours: float, theirs: float) -> bool:
     difference = abs(ours - theirs) / abs(theirs) if theirs else abs(ours - theirs)
     ok = difference <= LIMIT
-    print(f"{name:<22}{against:<66}{ours:>18.10g}{theirs:>18.10g}{difference:>10.1e}  {'ok' if ok else 'FAILED'}")
+    print(f"{name:<60}{against:<66}{ours:>18.10g}{theirs:>18.10g}{difference:>10.1e}  {'ok' if ok else 'FAILED'}")
     return ok
 
 
@@ -436,7 +436,7 @@ def jedi_rows(folder: Path, sets: Sets) -> list[bool]:
     ]
     spec = importlib.util.find_spec("videojedi")
     if spec is None or spec.origin is None or not has("vjepa"):
-        print(f"{'jedi':<22}videojedi and vjepa are not installed: pip install --no-deps videojedi vjepa==0.1.2")
+        print(f"{'jedi':<60}videojedi and vjepa are not installed: pip install --no-deps videojedi vjepa==0.1.2")
         return done
     mmd = importlib.util.spec_from_file_location("mmd_polynomial", Path(spec.origin).parent / "mmd_polynomial.py")
     if mmd is None or mmd.loader is None:
@@ -511,9 +511,16 @@ def pair_rows(sets: Sets) -> list[bool]:
     ]
 
 
-def clip_rows() -> list[bool]:
-    """CLIPScore against torchmetrics with a small random CLIP, and CMMD on its embeddings: THE ROWS JOIN HERE."""
-    return []
+def clip_rows(clips: Path) -> list[bool]:
+    """The CLIP metrics with a small random CLIP, from `parity_clip.py` beside this file."""
+    beside = importlib.import_module(f"{__package__}.parity_clip" if __package__ else "parity_clip")
+    lacking = beside.missing()
+    if lacking:
+        print(f"clip: {', '.join(lacking)} not installed: pip install 'vidbench[models,parity]'", file=sys.stderr)
+        return [False]
+    return [
+        row(f"clip: {r.name}", f"{r.package} {r.version}", r.ours, r.theirs) for r in beside.rows(clips) if r.limited
+    ]
 
 
 def cost(checkpoint: Path, sets: Sets, repeats: int) -> None:
@@ -554,7 +561,7 @@ def run(only: Sequence[str], arguments: argparse.Namespace, sets: Sets, folder: 
         "fvd_videomae": lambda: videomae_rows(folder, sets),
         "jedi": lambda: jedi_rows(folder, sets),
         "cmmd": cmmd_rows,
-        "clip": clip_rows,
+        "clip": lambda: clip_rows(arguments.clips),
     }
     for name, part in parts.items():
         if name in only:
@@ -597,7 +604,7 @@ def main() -> int:
     print(f"{len(sets[0])} clips of {names[0]} against {len(sets[1])} of {names[1]}; random weights")
     if arguments.quick:
         print("quick: not for publishing")
-    print(f"\n{'':<22}{'against':<66}{'vidbench':>18}{'theirs':>18}{'relative':>10}")
+    print(f"\n{'':<60}{'against':<66}{'vidbench':>18}{'theirs':>18}{'relative':>10}")
     with tempfile.TemporaryDirectory() as folder:
         done = run(only, arguments, sets, Path(folder))
     print(f"\n{sum(done)} of {len(done)} rows within {LIMIT:g}")
