@@ -539,3 +539,17 @@ def test_the_commands_from_beginning_to_end(vidbench, server: Server, folder: Pa
     doctor = vidbench("doctor").stdout
     assert re.search(r"i3d +missing \(about 50\.9 MB\): vidbench weights fetch i3d; used by", doctor)
     assert re.search(r"dino-vit-b-16 +WRONG: .* changed: sha256", doctor)
+
+
+def test_all_that_is_missing_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who fetches what a metric lacks should not be told of another file afterwards."""
+    from vidbench.run.plan import missing
+
+    monkeypatch.setenv("VIDBENCH_WEIGHTS", str(tmp_path))
+    said = missing([Requires(weights=("laion-aesthetic", "clip-vit-l-14")), Requires(weights=("clip-vit-l-14",))])
+    assert said is not None
+    assert [part.rsplit(": ", 1)[1] for part in said.split("; ")] == [
+        "vidbench weights fetch laion-aesthetic",
+        "vidbench weights fetch clip-vit-l-14",
+    ]
+    assert missing([Requires(), Requires(weights=("of somebody else",))]) is None

@@ -53,7 +53,11 @@ class Requires:
     """Names of weight files: rows of `vidbench weights list`, or others that the plug-in brings itself."""
 
     def missing(self) -> str | None:
-        """One line that says what is missing and the command that adds it; None if everything is there."""
+        """One line that says what is missing and the commands that add it; None if everything is there."""
+        return "; ".join(self.lacks()) or None
+
+    def lacks(self) -> list[str]:
+        """What is missing, each with the command that adds it; packages first, and weights only once those are here."""
         import importlib.util
 
         def present(module: str) -> bool:
@@ -66,9 +70,9 @@ class Requires:
         if not absent:
             from vidbench.weights import missing
 
-            return next((lack for name in self.weights if (lack := missing(name))), None)
+            return [lack for name in self.weights if (lack := missing(name))]
         remedy = f"pip install 'vidbench[{self.extra}]'" if self.extra else f"pip install {' '.join(absent)}"
-        return f"{', '.join(absent)} not installed: {remedy}"
+        return [f"{', '.join(absent)} not installed: {remedy}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def shuffled(rows: Rows, seed: int = 0) -> Rows:
     return rows[sorted(range(len(rows)), key=keys.__getitem__)]
 
 
-class _FeatureMetric(SetMetric[P, Any]):
+class FeatureMetric(SetMetric[P, Any]):
     """What both kinds share."""
 
     noun: ClassVar[str] = "windows"
@@ -115,7 +115,7 @@ class _FeatureMetric(SetMetric[P, Any]):
             raise ValueError(f"its features have {width} dimensions, not {self.dimensions}")
 
 
-class GaussianMetric(_FeatureMetric[P]):
+class GaussianMetric(FeatureMetric[P]):
     """A distance of two Gaussians."""
 
     def new_state(self) -> GaussianSet:
@@ -167,7 +167,7 @@ class GaussianMetric(_FeatureMetric[P]):
         return GaussianSet(GaussianState(rows.copy(), count, mean[0].copy(), scatter.copy()), facts)
 
 
-class RowsMetric(_FeatureMetric[P]):
+class RowsMetric(FeatureMetric[P]):
     """A distance that looks at pairs of rows."""
 
     def new_state(self) -> RowSet:

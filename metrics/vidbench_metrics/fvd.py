@@ -8,16 +8,15 @@ and commits, in `vidbench_metrics.i3d_protocols`.
 from __future__ import annotations
 
 from vidbench.frechet import frechet_distance
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.feature_sets import GaussianMetric, GaussianSet, Rows
-from vidbench_metrics.i3d_network import CLASSES
+from vidbench.metric import Score
+from vidbench_metrics.feature_sets import GaussianMetric, GaussianSet
+from vidbench_metrics.i3d_metric import I3DMetric
 from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, caution, remark
 
 MIN_WINDOWS = 2
 
 
-class Fvd(GaussianMetric[ProtocolParameters]):
+class Fvd(I3DMetric[ProtocolParameters], GaussianMetric[ProtocolParameters]):
     """Fréchet distance of I3D logits."""
 
     name = "fvd"
@@ -31,23 +30,7 @@ class Fvd(GaussianMetric[ProtocolParameters]):
     higher_is_better = False
     unit = "1"
     value_range = (0.0, float("inf"))
-    needs = Needs(extractors=(ExtractorSpec("i3d"),))
     parameters_type = ProtocolParameters
-    min_frames = 16
-    dimensions = CLASSES
-
-    def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
-        """I3D as the protocol wants it."""
-        return (self.parameters.extractor(),)
-
-    def frames_needed(self) -> int:
-        """A whole window."""
-        return self.parameters.frames
-
-    def features(self, observations: Observations) -> tuple[Rows, str]:
-        """The clip's windows."""
-        seen = observations.of("i3d", I3DObservation)
-        return seen.features, seen.unpublished
 
     def compare(self, generated: GaussianSet, reference: GaussianSet) -> Score:
         """The distance under the protocol, with what it rests on."""

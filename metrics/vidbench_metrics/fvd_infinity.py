@@ -15,10 +15,9 @@ import numpy as np
 
 from vidbench.errors import InputError
 from vidbench.frechet import GaussianState, add_rows, frechet_distance
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.extractors.i3d import I3DObservation
+from vidbench.metric import Score
 from vidbench_metrics.feature_sets import Rows, RowSet, RowsMetric, shuffled
-from vidbench_metrics.i3d_network import CLASSES
+from vidbench_metrics.i3d_metric import I3DMetric
 from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, caution, remark
 
 MIN_WINDOWS = 3
@@ -74,7 +73,7 @@ class FvdInfinityParameters(ProtocolParameters):
             raise InputError("fvd_infinity wants sizes >= 2, repeats >= 1 and smallest between 0 and 1")
 
 
-class FvdInfinity(RowsMetric[FvdInfinityParameters]):
+class FvdInfinity(I3DMetric[FvdInfinityParameters], RowsMetric[FvdInfinityParameters]):
     """Intercept of FVD against 1 / N."""
 
     name = "fvd_infinity"
@@ -91,23 +90,7 @@ class FvdInfinity(RowsMetric[FvdInfinityParameters]):
     higher_is_better = False
     unit = "1"
     value_range = (-float("inf"), float("inf"))
-    needs = Needs(extractors=(ExtractorSpec("i3d"),))
     parameters_type = FvdInfinityParameters
-    min_frames = 16
-    dimensions = CLASSES
-
-    def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
-        """I3D as the protocol wants it."""
-        return (self.parameters.extractor(),)
-
-    def frames_needed(self) -> int:
-        """A whole window."""
-        return self.parameters.frames
-
-    def features(self, observations: Observations) -> tuple[Rows, str]:
-        """The clip's windows."""
-        seen = observations.of("i3d", I3DObservation)
-        return seen.features, seen.unpublished
 
     def compare(self, generated: RowSet, reference: RowSet) -> Score:
         """The intercept, with the line it was read from."""

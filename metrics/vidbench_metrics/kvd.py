@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.errors import InputError
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.extractors.i3d import I3DObservation
-from vidbench_metrics.feature_sets import Rows, RowSet, RowsMetric, shuffled
-from vidbench_metrics.i3d_network import CLASSES
+from vidbench.metric import Score
+from vidbench_metrics.feature_sets import RowSet, RowsMetric, shuffled
+from vidbench_metrics.i3d_metric import I3DMetric
 from vidbench_metrics.i3d_protocols import DESCRIBED, ProtocolParameters, caution, remark
 
 MIN_WINDOWS = 2
@@ -101,7 +100,7 @@ class KvdParameters(ProtocolParameters):
             raise InputError(f"kvd.block must be at least {MIN_WINDOWS}, got {self.block}")
 
 
-class Kvd(RowsMetric[KvdParameters]):
+class Kvd(I3DMetric[KvdParameters], RowsMetric[KvdParameters]):
     """Squared kernel distance of I3D logits."""
 
     name = "kvd"
@@ -118,23 +117,7 @@ class Kvd(RowsMetric[KvdParameters]):
     higher_is_better = False
     unit = "1"
     value_range = (-float("inf"), float("inf"))
-    needs = Needs(extractors=(ExtractorSpec("i3d"),))
     parameters_type = KvdParameters
-    min_frames = 16
-    dimensions = CLASSES
-
-    def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
-        """I3D as the protocol wants it."""
-        return (self.parameters.extractor(),)
-
-    def frames_needed(self) -> int:
-        """A whole window."""
-        return self.parameters.frames
-
-    def features(self, observations: Observations) -> tuple[Rows, str]:
-        """The clip's windows."""
-        seen = observations.of("i3d", I3DObservation)
-        return seen.features, seen.unpublished
 
     def compare(self, generated: RowSet, reference: RowSet) -> Score:
         """The squared distance, with what it rests on."""

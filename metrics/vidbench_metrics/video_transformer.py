@@ -14,6 +14,7 @@ Axes: n windows, t frames, h and w pixels, p tokens, d width.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,7 @@ def probe_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
-class _Transformer:
+class _Transformer(ABC):
     """What both networks share.
 
     Args:
@@ -166,9 +167,9 @@ class _Transformer:
         weight, bias = self._tensors["patch_embed.proj.weight"], self._tensors["patch_embed.proj.bias"]
         return functional.conv3d(x, weight, bias, stride=tuple(weight.shape[2:])).flatten(2).transpose(1, 2)
 
+    @abstractmethod
     def _bias(self, key: str) -> Tensor:
         """Of queries, keys and values."""
-        raise NotImplementedError
 
     def _blocks(self, x: Tensor) -> Tensor:
         from torch.nn import functional

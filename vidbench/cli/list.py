@@ -40,13 +40,13 @@ def missing_piece(plugin: object, group: str) -> str | None:
     from vidbench.errors import PluginError
     from vidbench.extractor import BaseExtractor
     from vidbench.metric import Metric
-    from vidbench.run.plan import requirements
+    from vidbench.run.plan import missing, requirements
 
     if group == "extractors" and isinstance(plugin, type) and issubclass(plugin, BaseExtractor):
         return plugin.requires.missing()
     if group == "metrics" and isinstance(plugin, type) and issubclass(plugin, Metric):
         try:
-            return next((lack for needed in requirements(plugin()) if (lack := needed.missing())), None)
+            return missing(requirements(plugin()))
         except PluginError as error:
             return str(error)
     return None

@@ -56,8 +56,11 @@ class Console:
             f"{wording.count(len(folder.clips), 'clip')} of {wording.count(models, 'model')}; "
             f"metrics: {', '.join(m.name for m in selection.plan.metrics)}"
         )
+        alike: dict[str, list[str]] = {}
         for item in selection.left_out:
-            self._say(f"left out: {item.metric} {item.reason}")
+            alike.setdefault(item.reason, []).append(item.metric)
+        for reason, names in alike.items():
+            self._say(f"left out: {', '.join(names)}: {reason}")
 
     def begins(self, total: int, finished: int, jobs: int) -> None:
         """Start the bar."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -199,19 +199,23 @@ def _availability(
 ) -> tuple[str | None, tuple[str, ...], dict[str, str]]:
     """Why the metric cannot run (None if it can), the identities of its extractors, and their weights' checksums."""
     lack = _lacks(metric, folder, has_reference=has_reference)
-    lack = lack or metric.requirements().missing()
     if lack is not None:
         return lack, (), {}
     try:
         made = [make_extractor(spec) for spec in metric.extractor_specs()]
     except PluginError as error:
         return str(error), (), {}
-    missing = next((m for m in (e.requirements().missing() for e in made) if m), None)
-    if missing is not None:
-        return missing, (), {}
+    lack = missing([metric.requirements(), *(extractor.requirements() for extractor in made)])
+    if lack is not None:
+        return lack, (), {}
     weights = {e.name: checksum for e in made if (checksum := e.weights_checksum()) is not None}
     weights |= {name: require(name).checksum() for name in metric.requirements().weights if name in table()}
     return None, tuple(e.identity() for e in made), weights
+
+
+def missing(needed: Iterable[Requires]) -> str | None:
+    """All that is missing, each with the command that adds it; None if everything is there."""
+    return "; ".join(dict.fromkeys(lack for requires in needed for lack in requires.lacks())) or None
 
 
 def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
-from vidbench.extractor import Extractor, NoParameters, Observation, Requires, Session
+from vidbench.extractor import NoParameters, Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import to_tensor
 from vidbench_metrics.extractors.threads import one_thread
 from vidbench_metrics.networks import amt
@@ -44,7 +44,7 @@ class AmtInterpolationObservation(Observation):
         return {"difference to the interpolated frame (grey levels)": curve}
 
 
-class AmtInterpolation(Extractor[NoParameters]):
+class AmtInterpolation(NetworkExtractor[NoParameters, "amt.Amt"]):
     """See the module."""
 
     name = "amt_interpolation"
@@ -53,31 +53,14 @@ class AmtInterpolation(Extractor[NoParameters]):
     observation_type = AmtInterpolationObservation
     requires = Requires(extra="models", modules=("torch",), weights=(WEIGHTS,))
 
-    def __init__(self, parameters: NoParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: amt.Amt | None = None
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(WEIGHTS)
-        self._network = amt.load_checkpoint(data, found.path.name)
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(WEIGHTS).checksum()
+    def build(self, files: list[Read]) -> amt.Amt:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
+        return amt.load_checkpoint(data, found.path.name)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network)
+        return _Session(self.network)
 
 
 class _Session(Session):

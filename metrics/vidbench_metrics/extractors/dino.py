@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
-from vidbench.extractor import Extractor, NoParameters, Observation, Requires, Session
+from vidbench.extractor import NoParameters, Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import to_tensor
 from vidbench_metrics.extractors.threads import one_thread
 from vidbench_metrics.networks import dino
@@ -41,7 +41,7 @@ class DinoObservation(Observation):
     """(T, 768) class tokens, not normalised; (0, 768) where the picture is a strip that the network can't take."""
 
 
-class DinoFeatures(Extractor[NoParameters]):
+class DinoFeatures(NetworkExtractor[NoParameters, "dino.Dino"]):
     """See the module."""
 
     name = "dino"
@@ -50,31 +50,14 @@ class DinoFeatures(Extractor[NoParameters]):
     observation_type = DinoObservation
     requires = Requires(extra="models", modules=("torch",), weights=(WEIGHTS,))
 
-    def __init__(self, parameters: NoParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: dino.Dino | None = None
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(WEIGHTS)
-        self._network = dino.load_checkpoint(data, found.path.name, dino.VIT_B_16)
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(WEIGHTS).checksum()
+    def build(self, files: list[Read]) -> dino.Dino:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
+        return dino.load_checkpoint(data, found.path.name, dino.VIT_B_16)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network)
+        return _Session(self.network)
 
 
 class _Session(Session):

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError, PluginError
-from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.extractor import Observation, Requires, Session
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import crop, squash, squash_tf1, through_loader, to_tensor
 from vidbench_metrics.extractors.windows import STARTS, Network, WindowSession
 from vidbench_metrics.i3d_network import CLASSES, MIN_FRAMES, SIDE, load_checkpoint
@@ -73,7 +74,7 @@ class I3DObservation(Observation):
     """Checksum of the weights where they are not the published ones, else empty."""
 
 
-class I3D(Extractor[I3DParameters]):
+class I3D(NetworkExtractor[I3DParameters, "Network"]):
     """See the module.
 
     Frames become 2x / 255 - 1. While a clip of unknown length streams, only the frames of windows that may still be
@@ -87,50 +88,26 @@ class I3D(Extractor[I3DParameters]):
     parameters_type = I3DParameters
     requires = Requires(extra="models", modules=("torch",), weights=("i3d",))
 
-    def __init__(self, parameters: I3DParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: Network | None = None
-        self._unpublished = ""
-
     @property
-    def weights_name(self) -> str:
-        """The row of the weights table that these parameters use."""
-        return WEIGHTS[self.parameters.backend]
-
-    def requirements(self) -> Requires:
+    def weights_names(self) -> tuple[str, ...]:
         """The weights of this backend."""
-        return Requires(self.requires.extra, self.requires.modules, (self.weights_name,))
+        return (WEIGHTS[self.parameters.backend],)
 
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's, or an unpublished program.
-        """
-        data, found = weights.read(self.weights_name)
-        if self.parameters.backend == "torchscript":
-            if found.origin != "published":
-                raise PluginError(
-                    f"{found.path} is not the published program, and no other is run; remove it and run: "
-                    f"{weights.fetch_command(found.weight)}"
-                )
-            self._network = _load_program(data, found.path.name)
-        else:
-            self._network = load_checkpoint(data, self.parameters.epsilon, found.path.name)
-        self._unpublished = f"sha256:{found.sha256}" if found.origin == "unpublished" else ""
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file, with a remark where it is not the published one."""
-        return weights.require(self.weights_name).checksum()
+    def build(self, files: list[Read]) -> Network:
+        """See `NetworkExtractor.build`; PluginError, too, where the program is not the published one."""
+        ((data, found),) = files
+        if self.parameters.backend != "torchscript":
+            return load_checkpoint(data, self.parameters.epsilon, found.path.name)
+        if found.origin != "published":
+            raise PluginError(
+                f"{found.path} is not the published program, and no other is run; remove it and run: "
+                f"{weights.fetch_command(found.weight)}"
+            )
+        return _load_program(data, found.path.name)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network, self.parameters, self._unpublished)
+        return _Session(self.network, self.parameters, self.unpublished)
 
 
 class _Session(WindowSession):

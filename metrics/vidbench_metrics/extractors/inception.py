@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError
-from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.extractor import Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import squash_tf1, to_tensor
 from vidbench_metrics.extractors.sampled_frames import SampledFrames
 from vidbench_metrics.extractors.threads import one_thread
@@ -53,7 +53,7 @@ class InceptionObservation(Observation):
     """Checksum of the weights where they are not the published ones, else empty."""
 
 
-class InceptionV3(Extractor[InceptionParameters]):
+class InceptionV3(NetworkExtractor[InceptionParameters, "Inception"]):
     """See the module."""
 
     name = "inception"
@@ -63,33 +63,14 @@ class InceptionV3(Extractor[InceptionParameters]):
     parameters_type = InceptionParameters
     requires = Requires(extra="models", modules=("torch",), weights=(WEIGHTS,))
 
-    def __init__(self, parameters: InceptionParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: Inception | None = None
-        self._unpublished = ""
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(WEIGHTS)
-        self._network = load_checkpoint(data, found.path.name)
-        self._unpublished = f"sha256:{found.sha256}" if found.origin == "unpublished" else ""
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(WEIGHTS).checksum()
+    def build(self, files: list[Read]) -> Inception:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
+        return load_checkpoint(data, found.path.name)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network, self.parameters.frames, self._unpublished)
+        return _Session(self.network, self.parameters.frames, self.unpublished)
 
 
 def prepare(pixels: NDArray[np.uint8]) -> Tensor:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
-from vidbench.extractor import Extractor, NoParameters, Observation, Requires, Session
+from vidbench.extractor import NoParameters, Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import to_tensor
 from vidbench_metrics.extractors.threads import one_thread
 from vidbench_metrics.networks import musiq
@@ -40,7 +40,7 @@ class MusiqObservation(Observation):
         return {"imaging quality (MUSIQ points of 100)": self.ratings} if len(self.ratings) else {}
 
 
-class MusiqRatings(Extractor[NoParameters]):
+class MusiqRatings(NetworkExtractor[NoParameters, "musiq.Musiq"]):
     """See the module."""
 
     name = "musiq"
@@ -49,31 +49,14 @@ class MusiqRatings(Extractor[NoParameters]):
     observation_type = MusiqObservation
     requires = Requires(extra="models", modules=("torch",), weights=(WEIGHTS,))
 
-    def __init__(self, parameters: NoParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: musiq.Musiq | None = None
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(WEIGHTS)
-        self._network = musiq.load_checkpoint(data, found.path.name, musiq.PUBLISHED)
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(WEIGHTS).checksum()
+    def build(self, files: list[Read]) -> musiq.Musiq:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
+        return musiq.load_checkpoint(data, found.path.name, musiq.PUBLISHED)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network)
+        return _Session(self.network)
 
 
 class _Session(Session):

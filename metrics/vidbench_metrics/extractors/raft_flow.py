@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError
-from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.extractor import Observation, Requires, Session
 from vidbench.video import Frames
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import to_tensor
 from vidbench_metrics.extractors.threads import one_thread
 from vidbench_metrics.networks import raft
@@ -101,7 +101,7 @@ def rate_of(times: NDArray[np.float64]) -> float:
     return float(near) if near and abs(near - found) < 5e-3 * found else found
 
 
-class RaftFlow(Extractor[RaftFlowParameters]):
+class RaftFlow(NetworkExtractor[RaftFlowParameters, "raft.Raft"]):
     """See the module."""
 
     name = "raft_flow"
@@ -111,41 +111,20 @@ class RaftFlow(Extractor[RaftFlowParameters]):
     parameters_type = RaftFlowParameters
     requires = Requires(extra="models", modules=("torch", "torchvision"), weights=("raft",))
 
-    def __init__(self, parameters: RaftFlowParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: raft.Raft | None = None
-
     @property
-    def weights_name(self) -> str:
-        """The row of the weights table that these parameters use."""
-        return WEIGHTS[self.parameters.weights]
-
-    def requirements(self) -> Requires:
+    def weights_names(self) -> tuple[str, ...]:
         """The weights that these parameters use."""
-        return Requires(self.requires.extra, self.requires.modules, (self.weights_name,))
+        return (WEIGHTS[self.parameters.weights],)
 
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(self.weights_name)
+    def build(self, files: list[Read]) -> raft.Raft:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
         load = raft.load_original if self.parameters.weights == "authors" else raft.load_torchvision
-        self._network = load(data, found.path.name)
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(self.weights_name).checksum()
+        return load(data, found.path.name)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network, self.parameters, clip.fps)
+        return _Session(self.network, self.parameters, clip.fps)
 
 
 class _Session(Session):

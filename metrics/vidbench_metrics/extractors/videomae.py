@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError
-from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.extractor import Observation, Requires, Session
 from vidbench_metrics import video_transformer
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import squash, through_loader, to_tensor
 from vidbench_metrics.extractors.windows import STARTS, WindowSession
 from vidbench_metrics.video_transformer import VideoMae, load_videomae
@@ -62,7 +62,7 @@ class VideoMaeObservation(Observation):
     """Checksum of the weights where they are not the published ones, else empty."""
 
 
-class VideoMaeV2(Extractor[VideoMaeParameters]):
+class VideoMaeV2(NetworkExtractor[VideoMaeParameters, "VideoMae"]):
     """See the module."""
 
     name = "videomae"
@@ -72,33 +72,14 @@ class VideoMaeV2(Extractor[VideoMaeParameters]):
     parameters_type = VideoMaeParameters
     requires = Requires(extra="models", modules=("torch",), weights=(WEIGHTS,))
 
-    def __init__(self, parameters: VideoMaeParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: VideoMae | None = None
-        self._unpublished = ""
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksum was compared.
-
-        Raises:
-            WeightsError: the weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        data, found = weights.read(WEIGHTS)
-        self._network = load_videomae(data, found.path.name, video_transformer.VIDEOMAE_GIANT)
-        self._unpublished = f"sha256:{found.sha256}" if found.origin == "unpublished" else ""
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of the weight file."""
-        return weights.require(WEIGHTS).checksum()
+    def build(self, files: list[Read]) -> VideoMae:
+        """See `NetworkExtractor.build`."""
+        ((data, found),) = files
+        return load_videomae(data, found.path.name, video_transformer.VIDEOMAE_GIANT)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network, self.parameters, self._unpublished)
+        return _Session(self.network, self.parameters, self.unpublished)
 
 
 class _Session(WindowSession):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench import weights
 from vidbench.clips import Clip
 from vidbench.errors import InputError
-from vidbench.extractor import Extractor, Observation, Requires, Session
+from vidbench.extractor import Observation, Requires, Session
 from vidbench_metrics import video_transformer
+from vidbench_metrics.extractors.network import NetworkExtractor, Read
 from vidbench_metrics.extractors.resize import squash, to_tensor
 from vidbench_metrics.extractors.windows import STARTS, WindowSession
 from vidbench_metrics.video_transformer import VJepa, load_vjepa
@@ -67,7 +67,7 @@ class VJepaObservation(Observation):
     """Checksums of the weights where they are not the published ones, else empty."""
 
 
-class VJepaH(Extractor[VJepaParameters]):
+class VJepaH(NetworkExtractor[VJepaParameters, "VJepa"]):
     """See the module."""
 
     name = "vjepa"
@@ -77,35 +77,14 @@ class VJepaH(Extractor[VJepaParameters]):
     parameters_type = VJepaParameters
     requires = Requires(extra="models", modules=("torch",), weights=WEIGHTS)
 
-    def __init__(self, parameters: VJepaParameters | None = None) -> None:
-        super().__init__(parameters)
-        self._network: VJepa | None = None
-        self._unpublished = ""
-
-    def load(self) -> None:
-        """Load the network from the bytes whose checksums were compared.
-
-        Raises:
-            WeightsError: weights are missing or have the wrong checksum.
-            PluginError: they are not the network's.
-        """
-        (encoder, first), (probe, second) = (weights.read(name) for name in WEIGHTS)
-        files = first.path.name, second.path.name
-        self._network = load_vjepa(encoder, probe, files, video_transformer.VJEPA_HUGE)
-        others = [f"sha256:{found.sha256}" for found in (first, second) if found.origin == "unpublished"]
-        self._unpublished = " and ".join(others)
-
-    def weights_checksum(self) -> str:
-        """`sha256:…` of both weight files."""
-        return " and ".join(weights.require(name).checksum() for name in WEIGHTS)
+    def build(self, files: list[Read]) -> VJepa:
+        """See `NetworkExtractor.build`."""
+        (encoder, first), (probe, second) = files
+        return load_vjepa(encoder, probe, (first.path.name, second.path.name), video_transformer.VJEPA_HUGE)
 
     def open(self, clip: Clip) -> Session:
         """Begin a clip; loads the network where that was not done before."""
-        if self._network is None:
-            self.load()
-        if self._network is None:
-            raise RuntimeError("the network was not loaded")
-        return _Session(self._network, self.parameters, self._unpublished)
+        return _Session(self.network, self.parameters, self.unpublished)
 
 
 class _Session(WindowSession):
