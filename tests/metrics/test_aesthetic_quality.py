@@ -111,4 +111,8 @@ def test_the_command_line_names_both_weights(tmp_path: Path, monkeypatch: pytest
     assert "aesthetic_quality" in users("clip-vit-l-14")
     assert "aesthetic_quality" not in users("clip-vit-b-32")
     assert {"background_consistency", "clip_score", "clip_temporal_consistency"} <= set(users("clip-vit-b-32"))
-    assert str(missing_piece(AestheticQuality, "metrics")).endswith("vidbench weights fetch laion-aesthetic")
+    said = str(missing_piece(AestheticQuality, "metrics")).split("; ")
+    assert [part.rsplit(": ", 1)[1] for part in said] == [
+        "vidbench weights fetch laion-aesthetic",
+        "vidbench weights fetch clip-vit-l-14",
+    ]

@@ -311,13 +311,17 @@ def test_without_weights_a_run_names_the_commands_and_exits_with_3(
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     for name in names.split(","):
-        row = "laion-aesthetic" if name == "aesthetic_quality" else "clip-vit-b-32"
+        wanted = ["laion-aesthetic", "clip-vit-l-14"] if name == "aesthetic_quality" else ["clip-vit-b-32"]
         rows = [json.loads(line) for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines()]
         reasons = {one["reason"] for one in rows if one["metric"] == name}
         assert len(reasons) == 1
-        assert reasons.pop().endswith(f"are not here: vidbench weights fetch {row}")
+        said = reasons.pop().split("; ")
+        assert [part.rsplit(" are not here: ", 1)[1] for part in said] == [
+            f"vidbench weights fetch {w}" for w in wanted
+        ]
     left_out = {item.metric: item.reason for item in select(discover(small_folder), has_reference=False).left_out}
-    assert left_out["aesthetic_quality"].endswith("vidbench weights fetch laion-aesthetic")
+    assert "vidbench weights fetch laion-aesthetic; " in left_out["aesthetic_quality"]
+    assert left_out["aesthetic_quality"].endswith("vidbench weights fetch clip-vit-l-14")
 
 
 @needs_models

@@ -245,15 +245,20 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extractor", "name"),
-    [(InceptionV3, "inception-2015-12-05"), (VideoMaeV2, "videomae-v2-ssv2"), (VJepaH, "vjepa-vith16")],
+    ("extractor", "names"),
+    [
+        (InceptionV3, ("inception-2015-12-05",)),
+        (VideoMaeV2, ("videomae-v2-ssv2",)),
+        (VJepaH, ("vjepa-vith16", "vjepa-ssv2-probe")),
+    ],
 )
-def test_missing_weights_name_the_command(
-    extractor: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_missing_weights_name_the_commands(
+    extractor: Any, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIDBENCH_WEIGHTS", str(tmp_path))
-    assert (extractor().requirements().missing() or "").endswith(f"vidbench weights fetch {name}")
-    with pytest.raises(WeightsError, match=f"vidbench weights fetch {name}$"):
+    said = (extractor().requirements().missing() or "").split("; ")
+    assert [part.rsplit(": ", 1)[1] for part in said] == [f"vidbench weights fetch {name}" for name in names]
+    with pytest.raises(WeightsError, match=f"vidbench weights fetch {names[0]}$"):
         extractor().load()
 
 
