@@ -1,14 +1,11 @@
-"""Aggregates, intervals and ranks.
-
-Clips that share a prompt are not independent, so every interval over clips treats the *prompt* as the unit (clips
-without a prompt stand alone). Intervals speak of the sampling of clips only, never of the choice of metric.
-"""
+"""One model: aggregates, their intervals, and ranks by value alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +59,41 @@ def _reduce(values: NDArray[np.float64], how: str, *, higher_is_better: bool) ->
     else:
         raise ValueError(f"no aggregation is called '{how}'")
     return np.asarray(result, dtype=np.float64)
+
+
+def reduce_weighted(
+    values: NDArray[np.float64], counts: NDArray[np.int64], how: str, *, higher_is_better: bool
+) -> NDArray[np.float64]:
+    """`aggregate` of resamples in which value i stands `counts[r, i]` times.
+
+    Args:
+        values: (N,) finite.
+        counts: (R, N), 0 or more.
+        how: as for `aggregate`.
+        higher_is_better: as for `aggregate`.
+
+    Returns:
+        (R,); NaN where a resample is empty.
+    """
+    if how in ("mean", "rate"):
+        total = np.sum(counts, axis=1)
+        weighed = counts @ (values if how == "mean" else (values != 0).astype(np.float64))
+        return np.asarray(np.divide(weighed, total, out=np.full(len(counts), np.nan), where=total > 0))
+    order = np.argsort(values if higher_is_better else -values, kind="stable")
+    ordered, upto = values[order], np.cumsum(counts[:, order], axis=1)
+    n = upto[:, -1]
+    if how == "median":
+        # The k-th value of a resample is the first whose running count reaches k.
+        lower, upper = ((upto < k[:, None]).sum(axis=1) for k in ((n + 1) // 2, n // 2 + 1))
+        last = values.size - 1
+        result = (ordered[np.minimum(lower, last)] + ordered[np.minimum(upper, last)]) / 2
+    elif how == "worst_decile":
+        taken = np.ceil(n / 10)
+        within = np.minimum(upto, taken[:, None])
+        result = np.diff(within, axis=1, prepend=0) @ ordered / np.maximum(taken, 1)
+    else:
+        raise ValueError(f"no aggregation is called '{how}'")
+    return np.where(n > 0, result, np.nan)
 
 
 def cluster_interval(
@@ -136,11 +168,33 @@ def wilson_interval(hits: int, n: int) -> Interval:
         hits: how many, 0..n.
         n: of how many, at least 1.
     """
-    z = 1.959963984540054
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    low, high = _wilson(hits, n, -z), _wilson(hits, n, z)
+    return Interval(max(0.0, low), min(1.0, high), f"Wilson over {n} clips")
+
+
+def wilson_lower(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """One-sided lower bound of a share by Wilson's score: the true share is at least this with `confidence`.
+
+    Args:
+        hits: how many, 0..n.
+        n: of how many, at least 1.
+        confidence: one-sided, 0.5 or more.
+    """
+    return max(0.0, _wilson(hits, n, -NormalDist().inv_cdf(confidence)))
+
+
+def wilson_upper(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """One-sided upper bound of a share by Wilson's score: the true share is at most this with `confidence`."""
+    return min(1.0, _wilson(hits, n, NormalDist().inv_cdf(confidence)))
+
+
+def _wilson(hits: float, n: float, z: float) -> float:
+    """The end of Wilson's interval that lies `z` standard errors off."""
+    if n <= 0 or not 0 <= hits <= n:
+        raise ValueError(f"{hits} of {n} is no share")
     share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half), f"Wilson over {n} clips")
+    return (share + z * z / (2 * n) + z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
 
 
 def jackknife_interval(
