@@ -115,7 +115,6 @@ def _clip_score(
         facts.aggregation,
         higher_is_better=facts.higher_is_better,
         value_range=_range(facts),
-        seed=seed,
     )
     return ModelScore(
         model,

@@ -17,12 +17,13 @@ from vidbench.stats.comparison import (
     holm,
     jackknife_spread,
     paired_difference,
+    sample_spread,
     spread_difference,
     unpaired_spread,
 )
 from vidbench.stats.intervals import (
     CONFIDENCE,
-    DRAWS,
+    TAIL_PROMPTS,
     Interval,
     aggregate,
     average_ranks,
@@ -37,7 +38,7 @@ from vidbench.stats.intervals import (
 
 __all__ = [
     "CONFIDENCE",
-    "DRAWS",
+    "TAIL_PROMPTS",
     "Difference",
     "Interval",
     "Sample",
@@ -54,6 +55,7 @@ __all__ = [
     "paired_difference",
     "rank_intervals",
     "ranks",
+    "sample_spread",
     "spread_difference",
     "unpaired_spread",
     "wilson_interval",
