@@ -5,6 +5,7 @@ prompt stand alone). Intervals speak of the sampling of prompts only, never of t
 
     intervals    one model: its aggregate and the 95 % interval of it
     comparison   two or more models: paired differences, Holm's correction, which ranks are allowed
+    ranking      all metrics together: mean ranks, their intervals, the Pareto front
 """
 
 from vidbench.stats.comparison import (
@@ -35,14 +36,18 @@ from vidbench.stats.intervals import (
     wilson_lower,
     wilson_upper,
 )
+from vidbench.stats.ranking import Criterion, Overall, Standing, mean_ranks, overall
 
 __all__ = [
     "CONFIDENCE",
     "TAIL_PROMPTS",
+    "Criterion",
     "Difference",
     "Interval",
+    "Overall",
     "Sample",
     "Spread",
+    "Standing",
     "aggregate",
     "allowed_ranks",
     "average_ranks",
@@ -52,6 +57,8 @@ __all__ = [
     "holm",
     "jackknife_interval",
     "jackknife_spread",
+    "mean_ranks",
+    "overall",
     "paired_difference",
     "rank_intervals",
     "ranks",

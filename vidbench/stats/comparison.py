@@ -150,14 +150,14 @@ def sample_spread(sample: Sample, how: str, *, higher_is_better: bool = True, pa
         return Spread(value, {}, frozenset(labels), 0, why)
     moving = pseudo_values(values, index, groups, how, higher_is_better=higher_is_better)
     if padded is None:
-        totals = np.bincount(index, moving - moving.mean(), minlength=groups) / values.size
-        deviations = totals * math.sqrt(groups / (groups - 1))
+        totals: Floats = np.bincount(index, moving - moving.mean(), minlength=groups) / values.size
+        deviations: Floats = totals * math.sqrt(groups / (groups - 1))
         sources: list[Hashable] = [*labels]
     else:
         size = values.size / groups  # clips in an added prompt: as many as in a usual one
         mean = (moving.sum() + size) / (values.size + 2 * size)
         added = size * (np.array([padded, 1 - padded]) - mean)
-        totals = np.bincount(index, moving - mean, minlength=groups)
+        totals = np.bincount(index, moving - mean, minlength=groups).astype(np.float64)
         deviations = np.concatenate([totals, added]) / (values.size + 2 * size)
         sources = [*labels, (_ADDED, 0), (_ADDED, 1)]
     told = "t over prompts" if padded is None else "Bonett and Price over prompts"

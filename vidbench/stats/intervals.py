@@ -141,11 +141,11 @@ def pseudo_values(
     if how == "mean":
         return values
     if how == "rate":
-        return (values != 0).astype(np.float64)
+        return np.asarray(values != 0, dtype=np.float64)
     if how == "median":
         # Raising the share below the median by d lowers the median by d times the width that such a share spans here.
         _, _, slope = _around_the_median(values, index, groups)
-        return -slope * _below(values)
+        return np.asarray(-slope * _below(values), dtype=np.float64)
     if how == "worst_decile":
         edge = np.quantile(values, 0.1 if higher_is_better else 0.9, method="hazen")
         return np.asarray(np.minimum(values - edge, 0) if higher_is_better else np.maximum(values - edge, 0)) * 10
