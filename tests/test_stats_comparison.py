@@ -116,7 +116,7 @@ def test_a_worst_decile_of_few_prompts_has_neither_interval_nor_test():
     ("a", "b", "p", "why"),
     [
         ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0, "no prompt tells"),
-        ([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 3.0], 0.125, "sign test"),
+        ([1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], 0.125, "sign test"),
         ([1.0], [0.0], None, "1 independent prompt, 2 are needed"),
     ],
 )
@@ -124,6 +124,14 @@ def test_where_no_interval_can_be_given_it_says_why(a, b, p, why):
     ours = paired_difference(np.array(a), np.array(b), list(range(len(a))), "mean")
     assert (ours.p, ours.interval.known) == (p, False)
     assert why in ours.method
+
+
+def test_where_all_prompts_differ_alike_the_models_count_as_independent():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    ours = paired_difference(a, a - 3.0, list(range(4)), "mean")
+    half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(2 * a.var(ddof=1) / 4)
+    assert (ours.low, ours.high) == pytest.approx((3 - half, 3 + half))
+    assert "all prompts differ alike" in ours.method
 
 
 def test_values_must_fit_their_labels():

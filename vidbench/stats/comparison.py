@@ -181,10 +181,14 @@ def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, s
     degrees = min(a.degrees, b.degrees)
     if degrees < 1:
         return Difference(value, None, None, None, min((a, b), key=lambda spread: spread.degrees).method, shared)
-    variance = max(0.0, a.variance + b.variance - 2 * _dot(a.deviations, b.deviations))
-    size = max(a.variance, b.variance, value * value)
-    if variance <= 1e-18 * size:  # also where both are 0
-        return _without_spread(value, shared, a, b)
+    apart = a.variance + b.variance
+    variance = max(0.0, apart - 2 * _dot(a.deviations, b.deviations))
+    told = f"{shared} of {len(a.clusters | b.clusters)} prompts shared"
+    if variance <= 1e-18 * max(apart, value * value):  # also where both are 0
+        if apart == 0 or math.isclose(value, 0.0, abs_tol=1e-12 * math.sqrt(apart)):
+            return _without_spread(value, shared, a, b)
+        # All prompts differ alike, which a few will by chance: rather too wide than of no width.
+        variance, told = apart, "not paired, since all prompts differ alike"
     centre = value
     if shrunk:
         prompts = len(a.clusters), len(b.clusters)
@@ -195,12 +199,11 @@ def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, s
     if shrunk:
         low, high = max(-1.0, low), min(1.0, high)
     p = 2 * float(stdtr(degrees, -abs(centre) / error))
-    union = len(a.clusters | b.clusters)
-    return Difference(value, low, high, p, f"{a.method}; {shared} of {union} prompts shared", shared)
+    return Difference(value, low, high, p, f"{a.method}; {told}", shared)
 
 
 def _without_spread(value: float, shared: int, a: Spread, b: Spread) -> Difference:
-    if value == 0:
+    if math.isclose(value, 0.0, abs_tol=1e-12 * math.sqrt(a.variance)):
         return Difference(value, None, None, 1.0, "no interval: no prompt tells the two apart", shared)
     if shared == len(a.clusters) == len(b.clusters):
         p = 2.0 ** (1 - shared)
