@@ -23,6 +23,14 @@ SCHEMA_VERSION = 1
 
 Status = Literal["scored", "skipped", "failed"]
 
+BASELINE = "baseline:"
+"""A model whose name begins so is a broken baseline (frozen, shuffled, noise …): shown, never ranked."""
+
+
+def is_baseline(model: str) -> bool:
+    """Whether it is a broken baseline, which no metric should place above a real model."""
+    return model.startswith(BASELINE)
+
 
 @dataclass(frozen=True, slots=True)
 class MetricFacts:
@@ -180,6 +188,15 @@ class OverallRank:
     """How many metrics entered."""
     note: str | None = None
     """Why the model is not ranked, e.g. that it is the reference set itself."""
+    low: float | None = None
+    """95 % interval of the mean rank, lower end."""
+    high: float | None = None
+    rank_low: int | None = None
+    """Best rank that the certain differences of mean ranks allow."""
+    rank_high: int | None = None
+    """Worst rank that they allow."""
+    pareto: bool | None = None
+    """No other ranked model is at least as good in every metric and better in one; None in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
