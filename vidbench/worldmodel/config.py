@@ -36,7 +36,7 @@ class DiTConfig:
     temporal_blocks: tuple[int, ...] | None = None
     """Which blocks look across time, from 0; the others see one frame at a time. None: all; (): none."""
     window: Triple = (4, 4, 4)
-    """Box of window attention, in tokens; odd blocks shift it by half."""
+    """Box of window attention, in tokens; every other block that looks across time shifts it by half."""
     causal: bool = True
     """No frame sees a later one."""
     rope_theta: float = 10_000.0
@@ -106,10 +106,12 @@ class DiTConfig:
 
     def groupings(self, block: int) -> tuple[Grouping, ...]:
         """The attentions of a block, in order."""
-        if self.temporal_blocks is not None and block not in self.temporal_blocks:
+        temporal = tuple(range(self.depth)) if self.temporal_blocks is None else self.temporal_blocks
+        if block not in temporal:
             return (Space(),)
         if self.attention == "joint":
             return (Joint(self.causal),)
         if self.attention == "divided":
             return (Time(self.causal), Space())
-        return (Window(self.window, shifted=block % 2 == 1, causal=self.causal),)
+        shifted = sorted(temporal).index(block) % 2 == 1
+        return (Window(self.window, shifted, self.causal),)
