@@ -46,7 +46,7 @@ def test_one_token_holds_one_box_of_the_clip() -> None:
 
 def test_sizes_that_do_not_divide_say_what_to_pad_to() -> None:
     assert padded_size((125, 360, 642), (2, 8, 8)) == (126, 360, 648)
-    with pytest.raises(InputError, match="125x360x642 .* patches of 2x8x8; pad it to 126x360x648"):
+    with pytest.raises(InputError, match=r"125x360x642 .* patches of 2x8x8; pad it to 126x360x648"):
         patch_grid((125, 360, 642), (2, 8, 8))
     with pytest.raises(InputError, match="pad it to 4x8x8"):
         patchify(torch.zeros(1, 3, 3, 8, 8), (2, 4, 4))

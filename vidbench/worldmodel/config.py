@@ -41,6 +41,8 @@ class DiTConfig:
     """No frame sees a later one."""
     rope_theta: float = 10_000.0
     """Slowest rotary frequency; see `vidbench.worldmodel.rope`."""
+    absolute: bool = True
+    """Also tell each token its row and column, which rotary positions alone cannot where all is noise."""
     past_frames: int = 0
     """K, clean frames before each frame that come in as channels; 0: none."""
     residual: bool = True
@@ -96,9 +98,15 @@ class DiTConfig:
                 raise InputError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
         for name in ("patch", "window"):
             value = getattr(self, name)
-            if len(value) != 3 or not all(type(n) is int and 1 <= n <= 1024 for n in value):
+            if (
+                not isinstance(value, tuple)
+                or [type(n) for n in value] != [int] * 3
+                or not 1 <= min(value) <= max(value) <= 1024
+            ):
                 raise InputError(f"{name} must be three whole numbers from 1 to 1024, got {value!r}")
-        for name in ("causal", "residual", "reward"):
+        if self.temporal_blocks is not None and not isinstance(self.temporal_blocks, tuple):
+            raise InputError(f"temporal_blocks must be a tuple of numbers of blocks, got {self.temporal_blocks!r}")
+        for name in ("causal", "absolute", "residual", "reward"):
             if type(getattr(self, name)) is not bool:
                 raise InputError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.rope_theta, (int, float)) or not 1 < self.rope_theta < math.inf:

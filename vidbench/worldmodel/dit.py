@@ -8,6 +8,10 @@ network does not care). Peebles & Xie, DiT (arXiv 2212.09748), with what video a
     time of each frame, action, class, prompt ── embed, add up ────────── modulate
     action, prompt as tokens ──────────────────────────────────────────── looked at (prefix)
 
+Rotary positions say how far tokens are from each other. If all tokens are alike, as noise is, every one of them sees
+the same, and the network cannot know left from right; so each token is also told its row and column, by the waves that
+turn the queries. It is not told its frame: what holds at one time holds at another.
+
 Three choices were measured to matter most for small models in pixels (docs/worldmodel-network.md): the network predicts
 the clip, not the noise or the velocity; past frames come in as channels and the output is added to the last of them, so
 that a fresh network already repeats the last frame; attention across time is needed in few blocks.
@@ -124,6 +128,7 @@ class DiT(nn.Module):
         self.config = config
         width, volume = config.width, math.prod(config.patch)
         self.patch_in = nn.Linear((1 + config.past_frames) * config.channels * volume, width)
+        self.place = nn.Linear(width // config.heads, width, bias=False) if config.absolute else None
         self.conditions = ConditionEmbedder(config)
         groupings = [config.groupings(block) for block in range(config.depth)]
         self.parts = 1 + max(map(len, groupings))
@@ -139,7 +144,8 @@ class DiT(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         for layer in (self.conditions.time.layers[0], self.conditions.time.layers[2]):
@@ -166,10 +172,14 @@ class DiT(nn.Module):
         grid = self._check(x, t, past)
         stacked = x if past is None else torch.cat((x, past), dim=1)
         tokens = self.patch_in(patchify(stacked, config.patch)).unflatten(1, (grid[0], -1))  # (b, gt, s, d)
+        head_size = config.width // config.heads
+        if self.place is not None:
+            one_frame = grid_rotation((1, *grid[1:]), head_size, config.rope_theta, x.device)
+            tokens = tokens + self.place(torch.cat(one_frame, dim=1))  # (s, d), the same in every frame
 
         condition, prefix = self.conditions(conditions or Conditions(), t, grid)  # (b, gt, d)
         shared = self.modulation(F.silu(condition)).unflatten(2, (self.parts, 3, -1))
-        turn = grid_rotation(grid, config.width // config.heads, config.rope_theta, x.device)
+        turn = grid_rotation(grid, head_size, config.rope_theta, x.device)
         where = Where(grid, turn, prefix)
         for block in self.blocks:
             tokens = block(tokens, shared, where)

@@ -186,8 +186,9 @@ def sample(predict: Predictor, noise: Tensor, times: int | Sequence[float] = 2, 
     if len(schedule) < 2 or schedule[0] != 0 or schedule[-1] != 1 or schedule != sorted(set(schedule)):
         raise InputError(f"times must rise from 0 to 1, got {schedule}")
     x = noise
+    precision = torch.promote_types(x.dtype, torch.float32)
     for now, then in itertools.pairwise(schedule):
-        t = torch.full((len(x),), now, device=x.device)
+        t = torch.full((len(x),), now, device=x.device, dtype=precision)
         said = predict(x, t)
         if predicts == "v":
             x = x + (then - now) * said
