@@ -23,6 +23,7 @@ COMMANDS = {
     "physics": "render clips with known violations; train and score the plausibility checks on them",
     "calibrate": "set your own threshold of the plausibility checks from good clips",
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
+    "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 
