@@ -58,6 +58,9 @@ class Suite:
     """Metrics without which a run is incomplete (exit code 3)."""
     total: Total | None = None
     """A weighted mean that the summary of a run carries beside the ranks."""
+    policy: str | None = None
+    """What `vidbench gate` asks of its metrics, as the TOML text of a policy; not part of the hash, since it changes no
+    number."""
 
     def hash(self) -> str:
         """First 16 hex digits of the sha256 over name, version, metrics, parameters, required metrics and total."""

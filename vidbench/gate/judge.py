@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vidbench import wording
 from vidbench.errors import InputError
 from vidbench.gate.evidence import ModelRows, Rows
 from vidbench.gate.policy import AnyRule, FindingsRule, Policy, QuantileRule, RegressionRule, ValueRule
 from vidbench.gate.regression import judge_regression
-from vidbench.gate.rules import judge_findings, judge_quantile, judge_value
+from vidbench.gate.rules import judge_findings, judge_quantile, judge_value, percent
 from vidbench.gate.verdict import Check, FlaggedClip, Outcome, Verdict, WorstClip
 from vidbench.results import FindingRow, Run
 
@@ -124,15 +124,6 @@ def _about_the_run(rows: Rows, policy: Policy) -> list[Check]:
     return checks
 
 
-@dataclass(frozen=True, slots=True)
-class _Shortfall:
-    """A metric that has scored too few clips."""
-
-    metric: str
-    wanted: float
-    reason: str
-
-
 def _required(rows: Rows, policy: Policy, model: str) -> list[Check]:
     own = ModelRows(rows, model)
     clips = len(own.readable)
@@ -157,7 +148,8 @@ def _required(rows: Rows, policy: Policy, model: str) -> list[Check]:
 
 def _coverage(rows: ModelRows, policy: Policy) -> Check:
     """Whether every metric of the policy has scored enough clips."""
-    short: list[_Shortfall] = []
+    short: dict[str, list[str]] = {}
+    """Metrics by what is to be said of them."""
     lowest, lowest_of = 1.0, policy.metrics[0]
     unscored: dict[str, dict[str, str]] = {}
     for metric in policy.metrics:
@@ -169,23 +161,24 @@ def _coverage(rows: ModelRows, policy: Policy) -> Check:
         if n == 0 or share < wanted:
             common = Counter(reasons.values()).most_common(1)
             why = rows.absent(metric) or (common[0][0] if common else "no clip was scored")
-            short.append(_Shortfall(metric, wanted, f"{metric} judged {n} of {total}, mostly because: {why}"))
+            told = f"scored {n} of {wording.count(total, 'clip')}" if n else f"scored no clip: {why}"
+            short.setdefault(told, []).append(metric)
         for clip, reason in reasons.items():
             unscored.setdefault(clip, {})[metric] = reason
-    reason = f"{'; '.join(s.reason for s in short)}." if short else ""
+    reason = "".join(f"{wording.listed(metrics)} {told}. " for told, metrics in short.items()).strip()
     ordered = sorted(unscored.items(), key=lambda item: (-len(item[1]), item[0]))
     return Check(
         "coverage",
         rows.model,
         "incomplete" if short else "passed",
-        f"{lowest:.0%} of clips judged" + (f" (lowest: {lowest_of})" if len(policy.metrics) > 1 else ""),
+        f"{percent(lowest)} of clips judged" + (f" (lowest: {lowest_of})" if len(policy.metrics) > 1 else ""),
         " and ".join(
-            dict.fromkeys(f"at least {policy.coverage(m):.0%}" for m in ([s.metric for s in short] or policy.metrics))
+            dict.fromkeys(f"at least {percent(policy.coverage(m))}" for m in ([m for metrics in short.values() for m in metrics] or policy.metrics))
         ),
         reason,
         value=lowest,
         clips=tuple(
-            WorstClip(clip, f"not judged by {wording.listed(list(told))}: {next(iter(told.values()))}")
+            WorstClip(clip, f"unscored by {wording.listed(list(told))}: {next(iter(told.values()))}")
             for clip, told in ordered
         ),
         required=True,

@@ -289,7 +289,7 @@ def _rule(table: _Table, number: int) -> AnyRule:
     most, rate = table.whole("max_clips"), table.number("max_rate", 0, 1)
     if has("max_clips") and has("certain"):
         raise table.fault("certain", "max_clips counts these clips: there is nothing to be certain of; use max_rate")
-    limit = f"at most {most} clips" if rate is None else f"at most {rate:.4g} of clips"
+    limit = f"at most {100 * (rate or 0):.4g} % of clips" if most is None else f"at most {most} clips" if most else "no clip"
     name = table.text("name") or f"{limit} with findings"
     assert counted is not None
     certain = rate is not None and table.flag("certain", True)

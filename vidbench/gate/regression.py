@@ -74,16 +74,16 @@ def _judged(
         return unjudged(rule.name, rows, name, bound)
     loss = sign * difference.value
     ends = sorted(sign * end for end in (difference.low, difference.high) if end is not None)
-    measured = f"{'worse' if loss > 0 else 'better'} by {shown(abs(loss))}" if loss else "no difference"
+    measured = f"{'worse' if loss > 0 else 'better'} by {shown(abs(loss))}" if loss else "as good"
     if ends:
-        measured += f" [{shown(ends[0])}, {shown(ends[1])} worse]"
+        measured += f" (95 % interval of the loss: {shown(ends[0])} to {shown(ends[1])})"
     outcome: Outcome = "passed"
     reason = ""
     if rule.max_loss is None:
         # Without a spread an interval has no ends; the sign test over prompts may still tell the two apart.
         clearly = ends[0] > 0 if ends else difference.p is not None and difference.p <= 1 - CONFIDENCE and loss > 0
         if clearly:
-            outcome, reason = "failed", f"{name} is {measured} than the baseline, more than noise explains."
+            outcome, reason = "failed", f"{name} is {measured}: more than noise explains."
         elif not ends and difference.p is None:
             outcome, reason = "incomplete", f"Not enough clips: {difference.method}."
     elif loss > rule.max_loss:

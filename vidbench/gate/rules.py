@@ -77,7 +77,7 @@ def worst_clips(rows: ModelRows, metric: str, *, lowest: bool, most: int = FEW) 
 
 def judge_quantile(rule: QuantileRule, rows: ModelRows) -> Check:
     """A floor or a ceiling of a quantile: how many clips lie beyond the bound."""
-    bound = f"{told_bounds(rule.min, rule.max)} in all but {rule.allowed:.4g} of clips"
+    bound = f"{told_bounds(rule.min, rule.max)} in all but {percent(rule.allowed)} of clips"
     scores = rows.scores(rule.metric)
     n = len(scores.clips)
     if n == 0:
@@ -107,7 +107,7 @@ def judge_findings(rule: FindingsRule, rows: ModelRows) -> tuple[Check, tuple[Fi
     scores, found = rows.hits(rule.findings)
     hits, n = len(found), len(scores.clips)
     most = rule.max_clips
-    bound = f"at most {wording.count(most, 'clip')}" if most is not None else f"at most {rule.max_rate or 0:.4g} of clips"
+    bound = told_limit(rule)
     absent = next((why for metric in rule.findings.metrics if (why := rows.absent(metric))), None)
     told = f"{share(hits, n)} with findings"
     outcome: Outcome = "passed"
@@ -115,7 +115,7 @@ def judge_findings(rule: FindingsRule, rows: ModelRows) -> tuple[Check, tuple[Fi
     if most is not None:
         # A count of these very clips: however many there are, one too many is one too many.
         if hits > most:
-            outcome, reason = "failed", f"{wording.count(hits, 'clip')} with findings, and {bound} may have any."
+            outcome, reason = "failed", f"{wording.count(hits, 'clip')} with findings; wanted is {bound}."
         elif n == 0:
             outcome, reason = "incomplete", f"No clip was judged: {absent or 'see coverage'}."
     elif n == 0:
@@ -162,11 +162,11 @@ def share_verdict(
     """
     independent = len(set(units))
     if hits / n > limit:
-        return "failed", f"{share(hits, n)} {what}, and at most {limit:.4g} may be.", ""
+        return "failed", f"{share(hits, n)} {what}; at most {percent(limit)} may be.", ""
     if not certain:
         return "passed", "", ""
     upper = upper_bound(hits, n, independent, confidence)
-    told = f", at most {percent(upper)} with {confidence:.4g} confidence"
+    told = f", really at most {percent(upper)} (with {percent(confidence)} confidence)"
     if upper <= limit:
         return "passed", "", told
     of = "" if independent == n else f" of {wording.count(independent, 'prompt')}"
@@ -197,6 +197,13 @@ def enough(hits: int, limit: float, confidence: float, most: int = 1_000_000) ->
         middle = (low + high) // 2
         low, high = (low, middle) if wilson_upper(hits, middle, confidence) <= limit else (middle + 1, high)
     return low
+
+
+def told_limit(rule: FindingsRule) -> str:
+    """`at most 1 % of clips`."""
+    if rule.max_clips is None:
+        return f"at most {percent(rule.max_rate or 0)} of clips"
+    return "no clip" if rule.max_clips == 0 else f"at most {wording.count(rule.max_clips, 'clip')}"
 
 
 def share(hits: int, n: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,9 +102,3 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, with the outcome and the exit code."""
         return {"schema_version": 1, "outcome": self.outcome, "exit_code": self.exit_code, **to_json(self)}
-
-
-def most_severe(outcomes: Iterable[Outcome]) -> Outcome:
-    """Failed before incomplete before passed."""
-    met = set(outcomes)
-    return "failed" if "failed" in met else "incomplete" if "incomplete" in met else "passed"
