@@ -128,7 +128,8 @@ def _judge(clip: Clip, policy: Policy) -> tuple[OneClip, Verdict]:
     from vidbench.results import load_run
     from vidbench.run.one import score_one
 
-    scored = score_one(clip, metrics=policy.metrics, suite=policy.suite, parameters=policy.settings)
+    names = tuple(dict.fromkeys([*policy.metrics, *policy.run_metrics]))
+    scored = score_one(clip, metrics=names, suite=policy.suite, parameters=policy.settings)
     baseline = load_run(policy.baseline) if policy.baseline is not None else None
     return scored, judge(scored.run, policy, baseline)
 

@@ -182,7 +182,7 @@ def _score(path: Path, policy: Policy, options: dict[str, Any]) -> Run:
         clips=path,
         out=options["out"] or Path("runs") / f"gate-{path.resolve().name or 'clips'}",
         reference=options["reference"],
-        metrics=policy.metrics,
+        metrics=tuple(dict.fromkeys([*policy.metrics, *policy.run_metrics])),
         suite=policy.suite,
         parameters=policy.settings,
         model=options["model"],

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from vidbench import wording
 from vidbench.errors import InputError
@@ -36,7 +37,7 @@ def draft(run: Run, *, model: str | None = None, locating: Collection[str] = ())
     if name not in rows.models:
         raise InputError(f"{run.path} has no model '{name}'; its models are {', '.join(rows.models[:8])}")
     own = ModelRows(rows, name)
-    blocks = [_head(run, own), _require(run, own)]
+    blocks = [_head(run, own), _run(run), _require(run, own)]
     finders = {finding.metric for finding in rows.findings} | set(locating)
     counted = [m.name for m in run.info.metrics if m.name in finders and len(own.scores(m.name).clips)]
     if counted:
@@ -59,6 +60,20 @@ def _head(run: Run, own: ModelRows) -> str:
     return "\n".join(
         [*map(_comment, lines), "", f"policy = {VERSION}", f"name = {toml_text(f'as good as {run.path.name}')}"]
     )
+
+
+def _run(run: Run) -> str:
+    """What `vidbench gate CLIPS` must compute for the settings to be those of the good run."""
+    names = [facts.name for facts in run.info.metrics]
+    lines = ["[run]", "# What is computed over clips: all that the good run computed, in the same way."]
+    lines += [f"suite = {toml_text(run.info.suite)}"] if run.info.suite else []
+    lines.append(f"metrics = {json.dumps(names)}")
+    for facts in run.info.metrics:
+        given = {key: value for key, value in facts.parameters.items() if value is not None}
+        if given:
+            lines.append(f"[run.settings.{toml_text(facts.name)}]")
+            lines += [f"{toml_text(key)} = {_toml(value)}" for key, value in given.items()]
+    return "\n".join(lines)
 
 
 def _require(run: Run, own: ModelRows) -> str:
@@ -156,6 +171,14 @@ def _regression(run: Run, counted: list[str]) -> str:
 def toml_text(text: str) -> str:
     """A TOML basic string; JSON's are the same but for the delete character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return toml_text(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
 
 
 def _comment(line: str) -> str:

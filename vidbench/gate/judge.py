@@ -171,7 +171,7 @@ def _coverage(rows: ModelRows, policy: Policy) -> Check:
         "coverage",
         rows.model,
         "incomplete" if short else "passed",
-        f"{percent(lowest)} of clips judged" + (f" (lowest: {lowest_of})" if len(policy.metrics) > 1 else ""),
+        f"{percent(lowest)} of clips judged" + (f" (lowest: {lowest_of})" if lowest < 1 and len(policy.metrics) > 1 else ""),
         " and ".join(
             dict.fromkeys(f"at least {percent(policy.coverage(m))}" for m in ([m for metrics in short.values() for m in metrics] or policy.metrics))
         ),

@@ -143,7 +143,9 @@ class Policy:
     baseline_model: str | None = None
     """The baseline's model that every model is compared with."""
     suite: str | None = None
-    """What to run over clips, besides the metrics that are named."""
+    """What to run over clips, besides the metrics that rules and requirements name."""
+    run_metrics: tuple[str, ...] = ()
+    """More of them, for example so that the settings are those of the run that the policy was drafted from."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Metric to parameter values, for running over clips."""
 
@@ -192,7 +194,8 @@ def parse_policy(text: str, *, source: str, folder: Path | None = None) -> Polic
     Args:
         text: the file's content.
         source: what errors call it.
-        folder: relative paths in it start from here; None: from the current folder.
+        folder: where the file lies: relative paths in it start from there. None: it is no file, so that nothing points
+            at its lines.
 
     Raises:
         PolicyError: as `read_policy`.
@@ -201,7 +204,7 @@ def parse_policy(text: str, *, source: str, folder: Path | None = None) -> Polic
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{source}: is not TOML: {error}") from None
-    where = _Places(source, text)
+    where = _Places(source, text if folder is not None else "")
     top = _Table(values, where)
     version = top.values.get("policy")
     if version != VERSION or isinstance(version, bool):
@@ -209,7 +212,7 @@ def parse_policy(text: str, *, source: str, folder: Path | None = None) -> Polic
         raise top.fault("policy" if version is not None else None, f"{told} policy = {VERSION}")
     top.only("policy", "name", "models", "require", "rule", "accept", "baseline", "run")
     run = top.table("run")
-    run.only("suite", "settings")
+    run.only("suite", "metrics", "settings")
     base = top.table("baseline")
     base.only("run", "model")
     baseline = base.text("run")
@@ -231,6 +234,7 @@ def parse_policy(text: str, *, source: str, folder: Path | None = None) -> Polic
         baseline=None if baseline is None else (folder or Path()) / baseline,
         baseline_model=base.text("model"),
         suite=run.text("suite"),
+        run_metrics=run.names("metrics"),
         settings=_settings(run),
     )
 

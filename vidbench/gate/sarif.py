@@ -1,7 +1,8 @@
 """The verdict as SARIF 2.1.0 (OASIS standard of 2020), which code-scanning pages and editors read.
 
-A finding is a result at its clip; a rule that did not pass is a result at its line of the policy. SARIF knows lines,
-characters and bytes and no frames, so frames and seconds stand in the message and in `properties`.
+A finding is a result at its clip; a rule that did not pass is a result at its line of the policy,
+and at the run where it has none. SARIF knows lines, characters and bytes and no frames, so frames
+and seconds stand in the message and in `properties`.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ def render(verdict: Verdict, clips: str) -> str:
 def _check(check: Check, verdict: Verdict) -> dict[str, Any]:
     lines = [f"{words.title(check, verdict)}: {check.reason}", *([check.note] if check.note else [])]
     lines += [f"{clip.clip}: {clip.told}" for clip in check.clips]
-    region = {"region": {"startLine": check.line}} if check.line is not None else {}
+    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(str(PurePath(verdict.run) / "run.json"))}}
+    if check.line is not None:
+        place = {"artifactLocation": {"uri": _uri(verdict.source)}, "region": {"startLine": check.line}}
     return {
         "ruleId": f"gate/{check.outcome}",
         "level": "error",
         "message": {"text": "\n".join(wording.plain(line) for line in lines)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(verdict.source)}, **region}}],
+        "locations": [{"physicalLocation": place}],
     }
 
 

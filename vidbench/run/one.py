@@ -12,10 +12,9 @@ from typing import Any
 
 from vidbench import __version__
 from vidbench.clips import Clip, ClipFolder
-from vidbench.files import default_folder, write_atomic
+from vidbench.files import write_atomic
 from vidbench.plugins import suites
 from vidbench.results import SCHEMA_VERSION, Run, RunInfo
-from vidbench.run.cache import default_limit
 from vidbench.run.evidence import draw_evidence
 from vidbench.run.plan import Plan, select
 from vidbench.run.shard import Evaluator
@@ -60,7 +59,7 @@ def score_one(
     suite: str | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> OneClip:
-    """Score one clip. What is loaded for it, networks for example, is kept for the next one.
+    """Score one clip. What is loaded for it, networks for example, is kept for the next one; no cache is filled.
 
     Args:
         clip: what to score.
@@ -80,8 +79,6 @@ def score_one(
         names=metrics,
         suite=suites().load(suite) if suite is not None else None,
         parameters=parameters,
-        cache_folder=default_folder(),
-        cache_limit=default_limit(),
         media=False,
     )
     before = cv2.getNumThreads()
@@ -119,7 +116,7 @@ class _Key:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         content = [[m.name, dict(m.parameters), m.unavailable] for m in plan.metrics]
-        self._content = json.dumps([content, str(plan.cache_folder), plan.cache_limit], sort_keys=True, default=str)
+        self._content = json.dumps(content, sort_keys=True, default=str)
 
     def __hash__(self) -> int:
         return hash(self._content)
