@@ -1,14 +1,11 @@
-"""Aggregates, intervals and ranks.
-
-Clips that share a prompt are not independent, so every interval over clips treats the *prompt* as the unit (clips
-without a prompt stand alone). Intervals speak of the sampling of clips only, never of the choice of metric.
-"""
+"""One model: aggregates, their intervals, and ranks by value alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +61,41 @@ def _reduce(values: NDArray[np.float64], how: str, *, higher_is_better: bool) ->
     return np.asarray(result, dtype=np.float64)
 
 
+def reduce_weighted(
+    values: NDArray[np.float64], counts: NDArray[np.int64], how: str, *, higher_is_better: bool
+) -> NDArray[np.float64]:
+    """`aggregate` of resamples in which value i stands `counts[r, i]` times.
+
+    Args:
+        values: (N,) finite.
+        counts: (R, N), 0 or more.
+        how: as for `aggregate`.
+        higher_is_better: as for `aggregate`.
+
+    Returns:
+        (R,); NaN where a resample is empty.
+    """
+    if how in ("mean", "rate"):
+        total = np.sum(counts, axis=1)
+        weighed = counts @ (values if how == "mean" else (values != 0).astype(np.float64))
+        return np.asarray(np.divide(weighed, total, out=np.full(len(counts), np.nan), where=total > 0))
+    order = np.argsort(values if higher_is_better else -values, kind="stable")
+    ordered, upto = values[order], np.cumsum(counts[:, order], axis=1)
+    n = upto[:, -1]
+    if how == "median":
+        # The k-th value of a resample is the first whose running count reaches k.
+        lower, upper = ((upto < k[:, None]).sum(axis=1) for k in ((n + 1) // 2, n // 2 + 1))
+        last = values.size - 1
+        result = (ordered[np.minimum(lower, last)] + ordered[np.minimum(upper, last)]) / 2
+    elif how == "worst_decile":
+        taken = np.ceil(n / 10)
+        within = np.minimum(upto, taken[:, None])
+        result = np.diff(within, axis=1, prepend=0) @ ordered / np.maximum(taken, 1)
+    else:
+        raise ValueError(f"no aggregation is called '{how}'")
+    return np.where(n > 0, result, np.nan)
+
+
 def cluster_interval(
     values: NDArray[np.float64],
     clusters: Sequence[Hashable],
@@ -75,11 +107,14 @@ def cluster_interval(
 ) -> Interval:
     """95 % interval of `aggregate` by clusters of clips.
 
-    A mean takes Student's t on the linearised cluster-robust variance (G/(G-1) times the sum of squared cluster
-    totals of the residuals, over N^2; G-1 degrees of freedom): for a dozen prompts its coverage is nearer to 95 % than
-    that of a percentile bootstrap, which runs narrow. A rate where each clip is its own cluster takes Wilson's
-    interval, which stays honest at 0 of N. Everything else takes percentiles of `DRAWS` seeded resamples of whole
-    clusters.
+    Which interval a kind of aggregate takes was chosen by coverage at few prompts, see `benchmarks/stats_coverage.py`:
+
+    - mean: Student's t on the linearised cluster-robust variance (G/(G-1) times the sum of squared cluster totals of
+      the residuals, over N^2; G-1 degrees of freedom); a percentile bootstrap runs narrow for a dozen prompts.
+    - rate: Wilson's interval, which stays honest at 0 of N. Where clips share prompts, their number is cut to what
+      they are worth (N over the design effect; the number of prompts where nothing varies) and z becomes t.
+    - median: the clips' ranks that bound a share of one half with the same interval (R. Woodruff, JASA 47, 1952).
+    - worst decile: percentiles of `DRAWS` seeded resamples of whole clusters.
 
     Args:
         values: (N,) finite clip scores.
@@ -95,38 +130,47 @@ def cluster_interval(
     what = "prompts" if groups < values.size else "clips"
     if groups < 2:
         return Interval(None, None, f"no interval: {groups} independent {what[:-1]}, 2 are needed")
-    if how == "rate" and groups == values.size:
-        return wilson_interval(int(np.count_nonzero(values)), values.size)
+    if how == "rate":
+        if groups == values.size:
+            return wilson_interval(int(np.count_nonzero(values)), values.size)
+        low, high = _share_interval((values != 0).astype(np.float64), index, groups)
+        return Interval(max(0.0, low), min(1.0, high), f"Wilson over {groups} prompts")
     if np.all(values == values[0]):
         return Interval(None, None, f"no interval: all {values.size} values are equal, so their spread is not known")
     if how == "mean":
-        residual_totals = np.bincount(index, values - np.mean(values), minlength=groups)
-        variance = groups / (groups - 1) * float(np.sum(residual_totals**2)) / values.size**2
-        half = _student(groups - 1) * math.sqrt(variance)
-        low, high, method = (
-            float(np.mean(values)) - half,
-            float(np.mean(values)) + half,
-            f"t over {groups} {what}",
-        )
+        mean, half = float(np.mean(values)), _student(groups - 1) * math.sqrt(_variance(values, index, groups))
+        low, high, method = mean - half, mean + half, f"t over {groups} {what}"
+    elif how == "median":
+        middle = np.median(values)
+        below = (values < middle) + 0.5 * (values == middle)
+        shares = np.clip(_share_interval(below, index, groups, share=0.5), 0.0, 1.0)
+        low, high = (float(q) for q in np.quantile(values, shares, method="hazen"))
+        method = f"Woodruff over {groups} {what}"
     else:
-        members = [np.flatnonzero(index == g) for g in range(groups)]
-        drawn = np.random.default_rng(seed).integers(groups, size=(DRAWS, groups))
-        # Equal clusters make one array of all resamples, while that is of reasonable size.
-        if len({m.size for m in members}) == 1 and values.size * DRAWS <= 2e7:
-            resampled = values[np.stack(members)[drawn].reshape(DRAWS, -1)]
-            results = _reduce(resampled, how, higher_is_better=higher_is_better)
-        else:
-            results = np.array(
-                [
-                    _reduce(values[np.concatenate([members[g] for g in row])], how, higher_is_better=higher_is_better)
-                    for row in drawn
-                ]
-            )
+        counts = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
+        results = reduce_weighted(values, counts[:, index], how, higher_is_better=higher_is_better)
         low, high = (float(q) for q in np.percentile(results, [2.5, 97.5]))
-        if low == high:
-            return Interval(None, None, f"no interval: resampling {groups} {what} nearly always gives the same value")
         method = f"bootstrap over {groups} {what}"
+    if low == high:
+        return Interval(None, None, f"no interval: {how.replace('_', ' ')} of nearly equal values over {groups} {what}")
     return Interval(max(low, value_range[0]), min(high, value_range[1]), method)
+
+
+def _variance(values: NDArray[np.float64], index: NDArray[np.int64], groups: int) -> float:
+    """Cluster-robust variance of the mean."""
+    totals = np.bincount(index, values - np.mean(values), minlength=groups)
+    return groups / (groups - 1) * float(np.sum(totals**2)) / values.size**2
+
+
+def _share_interval(
+    hits: NDArray[np.float64], index: NDArray[np.int64], groups: int, share: float | None = None
+) -> tuple[float, float]:
+    """Wilson's interval with as many clips as clusters of them are worth, around `share` (None: that of `hits`)."""
+    share = float(np.mean(hits)) if share is None else share
+    variance = _variance(hits, index, groups)
+    worth = min(float(hits.size), share * (1 - share) / variance) if variance > 0 else float(groups)
+    t = _student(groups - 1)
+    return _wilson(share * worth, worth, -t), _wilson(share * worth, worth, t)
 
 
 def wilson_interval(hits: int, n: int) -> Interval:
@@ -136,11 +180,33 @@ def wilson_interval(hits: int, n: int) -> Interval:
         hits: how many, 0..n.
         n: of how many, at least 1.
     """
-    z = 1.959963984540054
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    low, high = _wilson(hits, n, -z), _wilson(hits, n, z)
+    return Interval(max(0.0, low), min(1.0, high), f"Wilson over {n} clips")
+
+
+def wilson_lower(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """One-sided lower bound of a share by Wilson's score: the true share is at least this with `confidence`.
+
+    Args:
+        hits: how many, 0..n.
+        n: of how many, at least 1.
+        confidence: one-sided, 0.5 or more.
+    """
+    return max(0.0, _wilson(hits, n, -NormalDist().inv_cdf(confidence)))
+
+
+def wilson_upper(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """One-sided upper bound of a share by Wilson's score: the true share is at most this with `confidence`."""
+    return min(1.0, _wilson(hits, n, NormalDist().inv_cdf(confidence)))
+
+
+def _wilson(hits: float, n: float, z: float) -> float:
+    """The end of Wilson's interval that lies `z` standard errors off."""
+    if n <= 0 or not 0 <= hits <= n:
+        raise ValueError(f"{hits} of {n} is no share")
     share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half), f"Wilson over {n} clips")
+    return (share + z * z / (2 * n) + z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
 
 
 def jackknife_interval(
