@@ -70,7 +70,10 @@ def _show(comparison: Comparison, top: int) -> None:
     for model in comparison.models:
         click.echo("")
         click.echo(headline(model))
-        _print(console, _metric_table(model))
+        said = _notes(model)
+        _print(console, _metric_table(model, said))
+        for number, note in enumerate(said, 1):
+            click.echo(wording.plain(f"[{number}] {note}"))
         _clips(console, model, top)
         for note in model.notes:
             click.echo(wording.plain(f"note: {note}"))
@@ -90,7 +93,19 @@ def _show(comparison: Comparison, top: int) -> None:
     click.echo(comparison.rule)
 
 
-def _metric_table(model: ModelComparison) -> Table:
+def _notes(model: ModelComparison) -> list[str]:
+    """What must be known of values and differences, each once."""
+    notes = [change.note for change in model.metrics]
+    methods = [change.method if _unexplained(change) else None for change in model.metrics]
+    return list(dict.fromkeys(note for note in (*methods, *notes) if note is not None))
+
+
+def _unexplained(change: MetricChange) -> bool:
+    """Whether a difference or its interval is missing, so that the reason must be told."""
+    return change.verdict != "same" and (change.difference is None or change.low is None)
+
+
+def _metric_table(model: ModelComparison, said: list[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -103,11 +118,8 @@ def _metric_table(model: ModelComparison) -> Table:
     table.add_column("verdict")
     for change in model.metrics:
         style = {"better": "green", "worse": "red"}.get(change.verdict, "")
-        told = VERDICTS[change.verdict]
-        if change.difference is None or (change.low is None and change.verdict != "described"):
-            told += f": {change.method}"
-        if change.note is not None:
-            told += f" ({change.note})"
+        marks = [said.index(n) + 1 for n in (change.method, change.note) if n is not None and n in said]
+        told = VERDICTS[change.verdict] + "".join(f" [{mark}]" for mark in marks)
         table.add_row(
             f"{change.facts.name} {wording.arrow(change.facts) or '–'}",
             *_numbers(change),

@@ -59,15 +59,13 @@ def clip_scores(run: Run, model: str) -> Scores:
     return {(row.clip, row.metric): row for row in run.scores if row.model == model and row.clip is not None}
 
 
-def moved(
-    pairs: Sequence[ClipPair], before: Scores, after: Scores, metrics: Iterable[MetricFacts]
-) -> list[ClipChange]:
-    """Of every pair the score that moved most, among the metrics given; pairs of which none moved are left out.
+def moved(pairs: Sequence[ClipPair], before: Scores, after: Scores, metrics: Iterable[MetricFacts]) -> list[ClipChange]:
+    """Of every pair the score that got worse most and the one that got better most, among the metrics given.
 
     Moves are measured in standard deviations of all clip scores of that metric on both sides, so that metrics of
     different units stand in one list.
     """
-    most: dict[str, ClipChange] = {}
+    most: dict[tuple[str, bool], ClipChange] = {}
     for facts in metrics:
         both = [
             (pair, a, b)
@@ -78,9 +76,9 @@ def moved(
         spread = float(np.std([v for _, a, b in both for v in (a, b)])) if both else 0.0
         for pair, a, b in both if spread > 0 else ():
             change = ClipChange(pair, facts.name, a, b, (b - a) / spread * (1 if facts.higher_is_better else -1))
-            known = most.get(pair.after.clip)
-            if change.spreads and (known is None or abs(change.spreads) > abs(known.spreads)):
-                most[pair.after.clip] = change
+            key = pair.after.clip, change.spreads > 0
+            if change.spreads and (key not in most or abs(change.spreads) > abs(most[key].spreads)):
+                most[key] = change
     return sorted(most.values(), key=lambda change: (change.spreads, change.pair.after.clip))
 
 

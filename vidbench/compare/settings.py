@@ -114,9 +114,11 @@ def _reference_difference(before: Run, after: Run) -> str | None:
     contents = [{row.sha256 for row in run.references if row.sha256 is not None} for run in (before, after)]
     if all(contents):
         changed = contents[0] ^ contents[1]
-        return _told("reference clips", *(f"{len(c)}" for c in contents)) + (
-            f" ({len(changed)} not in both)"
-        ) if changed else None
+        return (
+            _told("reference clips", *(f"{len(c)}" for c in contents)) + (f" ({len(changed)} not in both)")
+            if changed
+            else None
+        )
     ids = [run.info.settings.get("reference_id") for run in (before, after)]
     if ids[0] == ids[1]:
         return None

@@ -72,7 +72,7 @@ class ModelComparison:
     pairing: Pairing
     metrics: tuple[MetricChange, ...]
     moved: tuple[ClipChange, ...]
-    """One a pair of clips, from the most worsened to the most improved."""
+    """At most two a pair of clips, one for worse and one for better; from the most worsened to the most improved."""
     findings: tuple[FindingChange, ...]
     coverage: tuple[Coverage, ...]
     notes: tuple[str, ...]
@@ -256,7 +256,6 @@ def _set_change(before: Run, old: str, after: Run, new: str, facts: MetricFacts,
             verdict = "better" if (b.value > a.value) == facts.higher_is_better else "worse"
     if a.note is not None or b.note is not None:
         verdict = "unclear"  # what may not be ranked may not be judged either
-        method += "; a value carries a caution"
     if facts.diagnostic:
         verdict = "described"
     return MetricChange(

@@ -23,8 +23,9 @@ VERDICTS = {
 
 
 def label(side: Side) -> str:
-    """A side as it is called: the run's folder, or as it was given where that tells more."""
-    return wording.plain(side.given if side.chosen else side.run.path.resolve().name)
+    """A side as it is called: the run folder's name, with the model where one was named."""
+    name = side.run.path.resolve().name
+    return wording.plain(f"{name}:{side.models[0]}" if side.chosen else name)
 
 
 def title(model: ModelComparison) -> str:
@@ -49,7 +50,8 @@ def headline(model: ModelComparison) -> str:
     rest = len(model.of("unclear"))
     if not parts:
         same = len(model.of("same"))
-        told = f"none of {wording.count(len(judged), 'metric')} that judge tells the two apart"
+        that = "that judges" if len(judged) == 1 else "that judge"
+        told = f"none of {wording.count(len(judged), 'metric')} {that} tells the two apart"
         return f"{title(model)}: {pairs[0].lower()}{pairs[1:]}, {told}" + (
             ": every score is equal." if same == len(judged) else "; what moved may be chance."
         )
@@ -83,9 +85,7 @@ def moved_most(model: ModelComparison, most: int) -> tuple[list[ClipChange], lis
 
 def unpaired(model: ModelComparison) -> list[tuple[ClipRow, str]]:
     """Clips without a partner, with the side on which they are."""
-    return [(row, "before") for row in model.pairing.only_before] + [
-        (row, "after") for row in model.pairing.only_after
-    ]
+    return [(row, "before") for row in model.pairing.only_before] + [(row, "after") for row in model.pairing.only_after]
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
