@@ -9,7 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from vidbench.results import ClipRow, MetricFacts, ModelScore, OverallRank, ScoreRow, Summary, TotalScore
+from vidbench.results import (
+    BASELINE_PREFIX,
+    BaselineFlag,
+    ClipRow,
+    MetricFacts,
+    ModelScore,
+    OverallRank,
+    ScoreRow,
+    Summary,
+    TotalScore,
+)
 from vidbench.stats import Interval, aggregate, average_ranks, cluster_interval, rank_intervals, ranks
 from vidbench.suite import Total
 
@@ -19,6 +29,7 @@ RULE = (
     "takes the last place there. The reference set itself is a yardstick: shown, never ranked."
 )
 YARDSTICK = "the reference set: not ranked"
+BASELINE = "a broken baseline: not ranked"
 
 
 def summarise(
@@ -33,6 +44,8 @@ def summarise(
     left_out: Mapping[str, str] | None = None,
 ) -> Summary:
     """Aggregate clip scores over models, with intervals, coverage and ranks.
+
+    Broken baselines, known by their names, are shown and not ranked; a metric that puts one above a model is flagged.
 
     Args:
         clips: every file met; skipped ones count for nothing.
@@ -49,6 +62,9 @@ def summarise(
     rows: dict[tuple[str, str], list[ScoreRow]] = {}
     for score in scores:
         rows.setdefault((score.model, score.metric), []).append(score)
+    broken = {model for model in models if model.startswith(BASELINE_PREFIX)}
+    yardsticks = set(yardsticks) - broken
+    unranked = yardsticks | broken
     values: list[ModelScore] = []
     for facts in metrics:
         of_metric = [
@@ -57,15 +73,17 @@ def summarise(
             else _clip_score(model, facts, rows.get((model, facts.name), []), counted, seed)
             for model in models
         ]
-        values.extend(_ranked(of_metric, facts, yardsticks))
-    overall = _overall(models, values, metrics, yardsticks)
+        values.extend(_ranked(of_metric, facts, unranked))
+    overall = _overall(models, values, metrics, dict.fromkeys(yardsticks, YARDSTICK) | dict.fromkeys(broken, BASELINE))
+    flags = _flags(values, metrics, models, unranked)
     return Summary(
         models=tuple(o.model for o in overall),
         scores=tuple(values),
         overall=tuple(overall),
-        rule=RULE,
-        warnings=(*warnings, *_above_the_truth(values, metrics, yardsticks)),
+        rule=RULE + (" Broken baselines are shown, never ranked." if broken else ""),
+        warnings=(*warnings, *_above_the_truth(values, metrics, yardsticks), *_told_flags(flags)),
         totals=tuple(total_score(o.model, values, total, left_out or {}) for o in overall) if total is not None else (),
+        flags=tuple(flags),
     )
 
 
@@ -193,6 +211,7 @@ def _above_the_truth(
                 s.model
                 for s in of_metric
                 if s.model not in yardsticks
+                and not s.model.startswith(BASELINE_PREFIX)
                 and rank_intervals(
                     [Interval(s.low, s.high, ""), Interval(truth.low, truth.high, "")],
                     higher_is_better=facts.higher_is_better,
@@ -207,11 +226,54 @@ def _above_the_truth(
     return told
 
 
+def _flags(
+    scores: Sequence[ModelScore], metrics: Sequence[MetricFacts], models: Sequence[str], unranked: Collection[str]
+) -> list[BaselineFlag]:
+    """Metrics that judge and put a broken baseline above a model. Right pixels with a wrong prompt or wrong actions
+    are broken only to a metric that reads those."""
+    flags = []
+    for facts in metrics:
+        if facts.diagnostic:
+            continue
+        values = {s.model: s for s in scores if s.metric == facts.name and s.value is not None and s.note is None}
+        for broken in (m for m in models if m.startswith(BASELINE_PREFIX) and m in values):
+            name = broken.removeprefix(BASELINE_PREFIX)
+            if name.startswith("wrong-") and name.removeprefix("wrong-") not in facts.needs:
+                continue
+            above, apart = [], []
+            for model in (m for m in models if m in values and m not in unranked):
+                pair = (values[broken], values[model])
+                place = ranks([s.value for s in pair if s.value is not None], higher_is_better=facts.higher_is_better)
+                if place[0] < place[1]:
+                    above.append(model)
+                    intervals = [Interval(s.low, s.high, "") for s in pair]
+                    if rank_intervals(intervals, higher_is_better=facts.higher_is_better)[0] == (1, 1):
+                        apart.append(model)
+            if above:
+                flags.append(BaselineFlag(facts.name, name, tuple(above), tuple(apart)))
+    return flags
+
+
+def _told_flags(flags: Sequence[BaselineFlag]) -> list[str]:
+    """One line a metric."""
+    told = []
+    for metric in dict.fromkeys(flag.metric for flag in flags):
+        parts = []
+        for flag in (f for f in flags if f.metric == metric):
+            sure = "" if not flag.apart else f" (intervals apart: {', '.join(flag.apart)})"
+            parts.append(f"{flag.baseline} above {', '.join(flag.above)}{sure}")
+        told.append(
+            f"{metric} puts broken baselines above models: {'; '.join(parts)}: it does not see these failures, so a "
+            "better value here does not mean that they are absent"
+        )
+    return told
+
+
 def _overall(
     models: Sequence[str],
     scores: Sequence[ModelScore],
     metrics: Sequence[MetricFacts],
-    yardsticks: Collection[str],
+    unranked: Mapping[str, str],
 ) -> list[OverallRank]:
     places: dict[str, list[float]] = {model: [] for model in models}
     for facts in metrics:
@@ -228,9 +290,9 @@ def _overall(
         for model in models:
             if model in placed:
                 places[model].append(placed[model])
-            elif model in unscored and model not in yardsticks:
+            elif model in unscored and model not in unranked:
                 # To be unscorable must not pay.
-                places[model].append(float(len(models) - len(yardsticks)))
+                places[model].append(float(len(models) - len(unranked)))
     valued = {s.model for s in scores if s.rank is not None}
     means = {model: float(np.mean(p)) for model, p in places.items() if p and model in valued}
     by_mean = dict(zip(means, ranks(list(means.values()), higher_is_better=False), strict=True))
@@ -240,7 +302,7 @@ def _overall(
             by_mean.get(model),
             means.get(model),
             len(places[model]),
-            YARDSTICK if model in yardsticks else None,
+            unranked.get(model),
         )
         for model in models
     ]

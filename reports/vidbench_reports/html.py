@@ -18,7 +18,7 @@ from markupsafe import Markup
 from vidbench import wording
 from vidbench.files import write_atomic
 from vidbench.report import Report
-from vidbench.results import MetricFacts, ModelScore, OverallRank, Run, Summary
+from vidbench.results import BaselineFlag, MetricFacts, ModelScore, OverallRank, Run, Summary
 from vidbench_reports.clip_data import SHAPES, Mark, RunData, evidence_sources, media_sources
 from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
@@ -125,6 +125,8 @@ class Column:
     index: int
     axis: Axis | None
     cells: tuple[Cell, ...]
+    flags: tuple[BaselineFlag, ...] = ()
+    """Broken baselines that it puts above models."""
 
     @property
     def by_value(self) -> list[Cell]:
@@ -214,7 +216,8 @@ def _columns(run: Run, summary: Summary, marks: Mapping[str, Mark]) -> list[Colu
         axis = _axis(facts, scores.values())
         digits = wording.digits(facts, summary)
         cells = [_cell(m, marks[m], scores.get(m), facts, summary, axis, digits, numbers) for m in summary.models]
-        columns.append(Column(facts, index, axis, tuple(cells)))
+        flags = tuple(flag for flag in summary.flags if flag.metric == facts.name)
+        columns.append(Column(facts, index, axis, tuple(cells), flags))
     return columns
 
 
