@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidbench.errors import InputError
+from vidbench.worldmodel.rooms.layout import Layouts
 from vidbench.worldmodel.rooms.settings import Action
 from vidbench.worldmodel.rooms.ways import distances, shortest_way_actions
 from vidbench.worldmodel.rooms.world import Rooms, RoomState
@@ -63,7 +64,7 @@ class Simulator:
     it is wrong at times: it then shows what an action drawn at random would have done.
 
     Args:
-        rooms: whose layouts are played.
+        rooms: where it begins; more can be shown to it later.
         error: share of steps that show a random action's result; 0 the truth, 1 a model that is deaf to actions.
         seed: of the errors.
     """
@@ -73,15 +74,15 @@ class Simulator:
     def __init__(self, rooms: Rooms, *, error: float = 0.0, seed: int = 0) -> None:
         if not 0 <= error <= 1:
             raise InputError(f"the share of errors is in [0, 1], got {error}")
-        self._rooms = rooms
+        self._settings = rooms.settings
         self._error = error
         self._rng = np.random.default_rng(seed)
-        self._known: dict[bytes, tuple[int, RoomState]] = {}
+        self._known: dict[bytes, tuple[Layouts, int, RoomState]] = {}
         self.observe(rooms)
 
     def observe(self, rooms: Rooms) -> None:
-        """See the rooms as they are now."""
-        self._remember(rooms.frames(), np.arange(len(rooms)), rooms.save())
+        """See rooms as they are now."""
+        self._remember(rooms)
 
     def imagine(self, history: FrameArray, actions: NDArray[np.int64]) -> FrameArray:
         """See `Imagination.imagine`.
@@ -89,14 +90,13 @@ class Simulator:
         Raises:
             InputError: a frame that this game never showed.
         """
-        room, rooms = self._enter(history)
+        rooms = self._enter(history)
         frames = []
         for chosen in np.asarray(actions).T:
             wrong = self._rng.random(len(rooms)) < self._error
             played = np.where(wrong, self._rng.integers(0, len(Action), len(rooms)), chosen)
             rooms.step(played)
-            frames.append(rooms.frames())
-            self._remember(frames[-1], room, rooms.save())
+            frames.append(self._remember(rooms))
         return np.stack(frames, 1)
 
     def imagine_goal(self, history: FrameArray, goals: NDArray[np.int64], steps: int) -> FrameArray:
@@ -105,7 +105,7 @@ class Simulator:
         Raises:
             InputError: a frame that this game never showed.
         """
-        room, rooms = self._enter(history)
+        rooms = self._enter(history)
         targets = rooms.goals()[np.arange(len(rooms)), goals]
         away = distances(rooms.layouts.free, targets)
         frames = []
@@ -113,26 +113,29 @@ class Simulator:
             wrong = self._rng.random(len(rooms)) < self._error
             best = shortest_way_actions(rooms.layouts.free, away, rooms.save().agent)
             rooms.step(np.where(wrong, self._rng.integers(0, len(Action), len(rooms)), best))
-            frames.append(rooms.frames())
-            self._remember(frames[-1], room, rooms.save())
+            frames.append(self._remember(rooms))
         return np.stack(frames, 1)
 
-    def _enter(self, history: FrameArray) -> tuple[NDArray[np.int64], Rooms]:
+    def _enter(self, history: FrameArray) -> Rooms:
         found = [self._known.get(_digest(frame)) for frame in history[:, -1]]
-        if any(entry is None for entry in found):
-            raise InputError("the simulator was asked about a frame that it never drew; let it observe the rooms first")
         known = [entry for entry in found if entry is not None]
-        room = np.array([number for number, _ in known], np.int64)
-        rooms = self._rooms.select(room)
-        rooms.restore(
-            RoomState(*(np.stack([getattr(state, part.name) for _, state in known]) for part in fields(RoomState)))
+        if len(known) < len(found):
+            raise InputError("the simulator was asked about a frame that it never drew; let it observe the rooms first")
+        layouts = Layouts(
+            *(np.stack([getattr(layout, part.name)[n] for layout, n, _ in known]) for part in fields(Layouts))
         )
-        return room, rooms
+        states = RoomState(
+            *(np.stack([getattr(state, part.name) for *_, state in known]) for part in fields(RoomState))
+        )
+        return Rooms.of(layouts, self._settings, states)
 
-    def _remember(self, frames: FrameArray, room: NDArray[np.int64], states: RoomState) -> None:
+    def _remember(self, rooms: Rooms) -> FrameArray:
+        """The frames as they are now, and from now on what is behind them."""
+        frames, states = rooms.frames(), rooms.save()
         parts = [getattr(states, part.name) for part in fields(RoomState)]
         for n, frame in enumerate(frames):
-            self._known[_digest(frame)] = int(room[n]), RoomState(*(part[n] for part in parts))
+            self._known[_digest(frame)] = rooms.layouts, n, RoomState(*(part[n] for part in parts))
+        return frames
 
 
 class CopyLast:

@@ -61,6 +61,8 @@ class TrialResult:
     """(N,) instruction ids."""
     nearer: float
     """Share of all steps that shortened the way to the goal."""
+    rooms: Rooms
+    """As they were when the last episode ended."""
     frames: NDArray[np.uint8] | None = None
     """(N, longest + 1, size, size, 3) where they were asked for; an episode that is over goes on standing still."""
     actions: NDArray[np.int64] | None = None
@@ -156,6 +158,7 @@ def run_trial(
         optimal=optimal,
         goals=np.asarray(goals),
         nearer=nearer / total if total else 0.0,
+        rooms=world,
         frames=np.stack(frames, 1) if keep_frames else None,
         actions=np.stack(actions, 1) if keep_frames and actions else None,
     )

@@ -10,7 +10,8 @@ move, for the model would see the same frame again and imagine the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +19,20 @@ from numpy.typing import NDArray
 from vidbench.errors import InputError
 from vidbench.worldmodel.inverse import InverseDynamics
 from vidbench.worldmodel.plan.imagination import FrameArray, GoalImagination
-from vidbench.worldmodel.plan.search import goal_targets
-from vidbench.worldmodel.plan.trial import View
-from vidbench.worldmodel.plan.words import RulesPlanner, WordsPlanner
-from vidbench.worldmodel.rooms.parse import find_agent
-from vidbench.worldmodel.rooms.settings import PROMPTS, STANDARD, Action, Goal, RoomSettings
-from vidbench.worldmodel.rooms.ways import arrived
+from vidbench.worldmodel.plan.trial import Agent, TrialResult, View, run_trial
+from vidbench.worldmodel.plan.words import WordsPlanner
+from vidbench.worldmodel.rooms.settings import Action, Goal
+from vidbench.worldmodel.rooms.world import Rooms
 
 _PATIENCE = 2
 
 
-class WordsAgent:
-    """A sentence becomes goals, these become imagined video, this becomes actions, these become true frames.
+class VideoAgent:
+    """Does what it has imagined: goal → video → actions.
 
     Args:
         model: imagines the way to a goal.
         inverse: names the actions.
-        planner: understands sentences.
-        settings: of the rooms.
-        sentences: what is said in each room; None: the goal's own sentence.
         ahead: frames imagined each time.
         commit: how many of their actions are done before looking again, at most `ahead`.
         nudge: whether an agent that is stuck gets a random move.
@@ -51,10 +47,7 @@ class WordsAgent:
         self,
         model: GoalImagination,
         inverse: InverseDynamics,
-        planner: WordsPlanner | None = None,
-        settings: RoomSettings = STANDARD,
         *,
-        sentences: Sequence[str] | None = None,
         ahead: int = 1,
         commit: int = 1,
         nudge: bool = True,
@@ -62,17 +55,11 @@ class WordsAgent:
         batch: int = 256,
     ) -> None:
         if not 1 <= commit <= ahead:
-            raise InputError(f"actions of imagined frames only can be done: 1 to {ahead}, got {commit}")
-        self._model, self._inverse, self._settings = model, inverse, settings
-        self._planner = planner or RulesPlanner()
-        self._sentences = sentences
+            raise InputError(f"only actions of imagined frames can be done: 1 to {ahead}, got {commit}")
+        self._model, self._inverse = model, inverse
         self._ahead, self._commit, self._nudge, self._batch = ahead, commit, nudge, batch
         self._rng = np.random.default_rng(seed)
-        self._goals: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._ways: list[list[Goal]] = []
-        self._targets: list[NDArray[np.int64]] = []
-        self.dreams: list[FrameArray] = []
-        """Of each step, the first imagined frame of each room: (N, size, size, 3), zeros where none was imagined."""
+        self.begin(np.zeros(0, np.int64))
 
     @property
     def context(self) -> int:
@@ -81,46 +68,88 @@ class WordsAgent:
 
     def begin(self, goals: NDArray[np.int64]) -> None:
         """See `Agent.begin`."""
-        self._goals, self._ways, self.dreams = goals, [], []
+        self._goals = goals
+        self._queues: list[list[int]] = [[] for _ in goals]
+        self._still = np.zeros(len(goals), np.int64)
+        self.dreams: list[FrameArray] = []
+        """Of each step, the first imagined frame of each room: (N, size, size, 3), black where none was imagined."""
 
     def act(self, view: View) -> NDArray[np.int64]:
         """See `Agent.act`."""
         now = view.history[:, -1]
-        count = len(now)
-        if not self._ways:
-            said = self._sentences or [PROMPTS[goal] for goal in self._goals]
-            self._ways = [self._planner.goals(said[n], now[n]) for n in range(count)]
-            # Where the goals are, to know when the next one's turn has come.
-            self._targets = [
-                goal_targets(np.array(way), now[[n] * len(way)], self._settings) for n, way in enumerate(self._ways)
-            ]
-            self._queues: list[list[int]] = [[] for _ in range(count)]
-            self._still = np.zeros(count, np.int64)
-        cells = find_agent(now, self._settings)[0]
-        for n in range(count):
-            if len(self._ways[n]) > 1 and arrived(cells[n], self._targets[n][0]):
-                self._ways[n], self._targets[n], self._queues[n] = self._ways[n][1:], self._targets[n][1:], []
-        moved = self._inverse.predict(view.history[:, -2], now) != int(Action.NOOP)
-        self._still = np.where(moved, 0, self._still + 1)
+        if self._nudge and self.dreams:
+            stood = self._inverse.predict(view.history[:, -2], now) == int(Action.NOOP)
+            self._still = np.where(stood, self._still + 1, 0)
         dream = np.zeros_like(now)
         asked = np.array([n for n in np.flatnonzero(view.active) if not self._queues[n]], np.int64)
         for at in range(0, len(asked), self._batch):
             part = asked[at : at + self._batch]
-            goals = np.array([int(self._ways[n][0]) for n in part])
             history = view.history[part][:, -self._model.context :]
-            imagined = self._model.imagine_goal(history, goals, self._ahead)
+            imagined = self._model.imagine_goal(history, self._goals[part], self._ahead)
             dream[part] = imagined[:, 0]
-            before = np.concatenate([now[part][:, None], imagined[:, : self._commit - 1]], 1)
-            flat = before.reshape(-1, *now.shape[1:]), imagined[:, : self._commit].reshape(-1, *now.shape[1:])
-            named = self._inverse.predict(*flat).reshape(len(part), -1)
-            for number, queue in zip(part, named, strict=True):
-                self._queues[number] = queue.tolist()
+            after = imagined[:, : self._commit]
+            before = np.concatenate([now[part][:, None], after[:, :-1]], 1)
+            named = self._inverse.predict(before.reshape(-1, *now.shape[1:]), after.reshape(-1, *now.shape[1:]))
+            for number, queue in zip(part, named.reshape(len(part), -1).tolist(), strict=True):
+                self._queues[int(number)] = queue
         self.dreams.append(dream)
-        actions = np.zeros(count, np.int64)
-        for n in np.flatnonzero(view.active):
-            actions[n] = self._queues[n].pop(0)
-            # The two frames before the first step show a waiting agent, which is not stuck.
-            if self._nudge and len(self.dreams) > _PATIENCE and self._still[n] >= _PATIENCE:
-                actions[n] = self._rng.integers(1, len(Action))
-                self._queues[n], self._still[n] = [], 0
+        actions = np.zeros(len(now), np.int64)
+        for room in np.flatnonzero(view.active):
+            actions[room] = self._queues[room].pop(0)
+            if self._still[room] >= _PATIENCE:
+                actions[room] = self._rng.integers(1, len(Action))
+                self._queues[room], self._still[room] = [], 0
         return actions
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How sentences were followed."""
+
+    goals: list[list[Goal]]
+    """What the planner understood, for each room."""
+    success: NDArray[np.bool_]
+    """(N,) whether all goals were reached in their order."""
+    stages: list[TrialResult]
+    """The first goals' trial, the second goals' in the rooms that have one and reached the first, and so on."""
+
+
+def follow(
+    sentences: Sequence[str],
+    rooms: Rooms,
+    agent: Agent,
+    planner: WordsPlanner,
+    *,
+    observers: tuple[Callable[[Rooms], None], ...] = (),
+    keep_frames: bool = False,
+) -> Followed:
+    """Understand a sentence for each room, and walk to its goals one after the other.
+
+    Args:
+        sentences: N of them.
+        rooms: N rooms; left untouched.
+        agent: who walks; it is given goals' ids.
+        planner: understands sentences.
+        observers: as of `run_trial`.
+        keep_frames: as of `run_trial`.
+
+    Raises:
+        InputError: another number of sentences than rooms, or one that names no goal.
+    """
+    if len(sentences) != len(rooms):
+        raise InputError(f"a sentence for each of {len(rooms)} rooms is needed, got {len(sentences)}")
+    frames = rooms.frames()
+    goals = [planner.goals(sentence, frames[n]) for n, sentence in enumerate(sentences)]
+    running = np.arange(len(rooms))
+    world, stages = rooms, []
+    success = np.ones(len(rooms), bool)
+    for stage in range(max(map(len, goals))):
+        wanted = np.array([int(goals[n][stage]) for n in running])
+        stages.append(run_trial(world, wanted, agent, observers=observers, keep_frames=keep_frames))
+        success[running] &= stages[-1].success
+        further = np.flatnonzero(stages[-1].success & [len(goals[n]) > stage + 1 for n in running])
+        if not len(further):
+            success &= [len(each) <= stage + 1 for each in goals]
+            break
+        running, world = running[further], stages[-1].rooms.select(further)
+    return Followed(goals, success, stages)
