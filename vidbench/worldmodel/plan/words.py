@@ -113,7 +113,10 @@ class HttpPlanner:
             with urllib.request.urlopen(request, timeout=self._timeout) as response:  # noqa: S310
                 answer = json.loads(response.read(_MAX_ANSWER))
             text = answer["choices"][0]["message"]["content"]
-        except (OSError, urllib.error.URLError) as error:
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            raise InputError(f"the planner at {self._url} does not answer: {error}") from None
+        except OSError as error:
             raise InputError(f"the planner at {self._url} does not answer: {error}") from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise InputError(f"the planner at {self._url} does not answer as OpenAI's chat completions do") from error
