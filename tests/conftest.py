@@ -150,6 +150,7 @@ VBENCH_GAINS = {
     "raft-torchvision": 0.5,
     "amt-s": 0.6,
     "pips2": 0.5,
+    "viclip-l-14": 1.0,
 }
 """Gains of `portable_tensors` that keep each network's output off its limits."""
 
@@ -161,16 +162,24 @@ def small_pips2() -> Any:
     return Pips2Size(encoder=(8, 8, 8, 8), features=8, filters=8, blocks=4)
 
 
+def small_viclip() -> Any:
+    """ViCLIP in the sizes of tests."""
+    from vidbench_metrics.networks.viclip import ViClipSize
+
+    return ViClipSize(side=56, width=48, depth=2, heads=4, text_width=32, text_depth=2, text_heads=2, embedding=24)
+
+
 @pytest.fixture
 def small_vbench_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DINO, MUSIQ and PIPs++ as narrow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
+    """DINO, MUSIQ, PIPs++ and ViCLIP as narrow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
     from vidbench_metrics.extractors import pips2_tracks
-    from vidbench_metrics.networks import dino, musiq, pips2
+    from vidbench_metrics.networks import dino, musiq, pips2, viclip
 
     monkeypatch.setattr(dino, "VIT_B_16", dino.DinoSize(width=64, depth=2, heads=2))
     monkeypatch.setattr(musiq, "PUBLISHED", musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
     monkeypatch.setattr(pips2, "PUBLISHED", small_pips2())
     monkeypatch.setattr(pips2_tracks, "TURNS", 2)
+    monkeypatch.setattr(viclip, "PUBLISHED", small_viclip())
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +190,7 @@ def vbench_weights(random_weights: Path) -> Path:
     import torch
 
     from vidbench import weights
-    from vidbench_metrics.networks import amt, dino, musiq, pips2, raft
+    from vidbench_metrics.networks import amt, dino, musiq, pips2, raft, viclip
 
     def saved(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
         tensors = portable_tensors(shapes, gain=VBENCH_GAINS[name])
@@ -194,6 +203,7 @@ def vbench_weights(random_weights: Path) -> Path:
     torch.save(saved("dino-vit-b-16", small), path("dino-vit-b-16"))
     small = musiq.tensor_shapes(musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
     torch.save(saved("musiq-spaq", small), path("musiq-spaq"))
+    torch.save({viclip.KEY: saved(viclip.ROW, viclip.tensor_shapes(small_viclip()))}, path(viclip.ROW))
     torch.save({pips2.KEY: saved("pips2", pips2.tensor_shapes(small_pips2()))}, path("pips2"))
     torch.save({"epoch": 1, "state_dict": saved("amt-s", amt.tensor_shapes()), "optim": {"state": {}}}, path("amt-s"))
     originals = {raft.original_name(key): shape for key, shape in raft.tensor_shapes().items()}
