@@ -93,7 +93,7 @@ def assert_plausible(request: pytest.FixtureRequest, tmp_path: Path) -> Callable
 
 
 def _policy(path: str | Path | None) -> Policy:
-    from vidbench.gate.policy import parse_policy, read_policy
+    from vidbench.gate.policy_file import parse_policy, read_policy
     from vidbench.plugins import suites
 
     if path is not None:

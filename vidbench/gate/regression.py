@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vidbench import wording
 from vidbench.errors import InputError
-from vidbench.gate.evidence import ClipScores, ModelRows, Rows
 from vidbench.gate.policy import RegressionRule, metrics_of
+from vidbench.gate.rows import ClipScores, ModelRows, Rows
 from vidbench.gate.rules import shown, told_findings, unjudged
 from vidbench.gate.verdict import Check, Outcome, WorstClip
-from vidbench.results import FindingRow, MetricFacts, Run
+from vidbench.results import FindingRow, Run
 from vidbench.stats import CONFIDENCE, Difference, paired_difference
 
 MADE_BY = ("version", "protocol", "parameters", "extractors", "weights", "aggregation", "higher_is_better", "unit")
@@ -199,12 +198,10 @@ def _most_lost(
         (sign * (value - means[unit]) if unit in means else -math.inf, clip, value, means.get(unit))
         for clip, unit, value in zip(ours.clips, ours.units, ours.values.tolist(), strict=True)
     ]
-    told = []
+    told: list[WorstClip] = []
     for loss, clip, value, was in sorted(losses, key=lambda entry: (-entry[0], entry[1])):
         if loss <= 0 or was is None or len(told) == FEW:
             break
         text = told_findings(found[clip]) if clip in found else f"{name} {shown(value)}, was {shown(was)}"
         told.append(WorstClip(clip, text))
     return tuple(told)
-
-

@@ -38,7 +38,9 @@ class Rows:
                 why = "no clip of this run is called so" if row is None else "it has no findings any more"
                 self.accepted.append(f"{entry.clip}: the policy accepts its findings, but {why}: remove the entry")
             elif row.sha256 is None or not row.sha256.startswith(entry.sha256):
-                self.accepted.append(f"{entry.clip}: its content has changed since its findings were accepted: look anew")
+                self.accepted.append(
+                    f"{entry.clip}: its content has changed since its findings were accepted: look anew"
+                )
             else:
                 taken.add(entry.clip)
                 self.accepted.append(f"{entry.clip}: findings accepted: {entry.reason}")
@@ -146,9 +148,7 @@ def counts(finding: FindingRow, counted: Selection) -> bool:
 
 
 def unit(clip: str, row: ClipRow | None, model: str) -> str:
-    """What a clip shares its chance with, in this run and in a baseline: its prompt; else itself, by its path below the
-    model's folder.
-    """
+    """What is independent, in a run and in its baseline: a prompt, else a clip by its path below its model's folder."""
     if row is not None and row.prompt:
         return row.prompt
     return f"clip {clip.removeprefix(f'{model}/')}"
