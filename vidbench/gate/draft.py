@@ -111,7 +111,7 @@ def _findings(own: ModelRows, counted: list[str]) -> str:
     chance = min(n, math.ceil(n * upper_bound(hits, n, independent, CONFIDENCE)))
     return "\n".join(
         [
-            f"# {hits} of {n} judged clips of the good run have findings; of so many that are as good up to {chance} may.",
+            f"# {hits} of {n} judged clips of the good run have findings; of so many as good ones up to {chance} may.",
             "# Without the last line the rule asks for more: that the true share is below the limit (95 % sure).",
             "[[rule]]",
             f"findings = {json.dumps(counted)}",
