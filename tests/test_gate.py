@@ -413,7 +413,7 @@ def test_another_protocol_than_the_baselines_is_wrong_use(gate_run, change):
     rule = policy('[[rule]]\nmetric = "m"\nmax_loss = 1\n')
     run = gate_run(Path("r"), {"m": [1.0] * 3, "n": [1.0] * 3})
     other = gate_run(Path("b"), {"m": [1.0] * 3}, facts={"m": change})
-    with pytest.raises(InputError, match=f"cannot be compared: they differ in {next(iter(change))} ") as refused:
+    with pytest.raises(InputError, match=r"cannot be compared: they differ in [a-z ]+: .* before, .* after") as refused:
         judge(run, rule, other)
     assert refused.value.exit_code == EXIT_USAGE
     unread = gate_run(Path("b"), {"m": [1.0] * 3, "n": [1.0] * 3}, facts={"n": change})
@@ -423,14 +423,14 @@ def test_another_protocol_than_the_baselines_is_wrong_use(gate_run, change):
 def test_another_frame_rate_or_reference_is_wrong_use(gate_run):
     rule = policy('[[rule]]\nmetric = "m"\nmax_loss = 1\n')
     run = gate_run(Path("r"), {"m": [1.0] * 3}, settings={"fps": 8.0})
-    with pytest.raises(InputError, match=r"differ in fps \(8\.0 here, 24\.0 there\)"):
+    with pytest.raises(InputError, match=r"differ in --fps: 24\.0 before, 8\.0 after"):
         judge(run, rule, gate_run(Path("b"), {"m": [1.0] * 3}, settings={"fps": 24.0}))
     facts = {"m": {"granularity": "set", "aggregation": "set"}}
     run, same, other = (
         gate_run(Path(p), {"m": [None] * 3}, facts=facts, settings={"reference_id": p}) for p in ("a", "a", "b")
     )
     judge(run, rule, same)
-    with pytest.raises(InputError, match="differ in the reference set"):
+    with pytest.raises(InputError, match="differ in reference set: "):
         judge(run, rule, other)
     clips = tuple(dataclasses.replace(row, sha256="abc") for row in run.clips)
     moved = [dataclasses.replace(r, references=clips) for r in (run, other)]

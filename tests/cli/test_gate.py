@@ -150,7 +150,7 @@ def test_another_protocol_than_the_baselines_is_wrong_use(vidbench, gate_run, tm
     policy.write_text('policy = 1\n[[rule]]\nmetric = "exposure"\nmax_loss = 0.1\n')
     done = vidbench("gate", tmp_path / "new", "--policy", policy, "--baseline", tmp_path / "old")
     assert done.returncode == 2
-    assert "they differ in protocol (p here, other there)" in done.stderr
+    assert "they differ in protocol: other before, p after" in done.stderr
     assert done.stderr.count("\n") == 1
     same = vidbench("gate", tmp_path / "new", "--policy", policy, "--baseline", tmp_path / "new")
     assert same.returncode == 0, same.stdout

@@ -98,7 +98,7 @@ class ModelRows:
         return ClipScores(
             tuple(clip for clip, _ in scored),
             np.array([value for _, value in scored], dtype=np.float64),
-            tuple(unit(clip, self.clips.get(clip), self.model) for clip, _ in scored),
+            tuple(unit(clip, self.clips.get(clip)) for clip, _ in scored),
         )
 
     def coverage(self, metric: str) -> tuple[int, int, dict[str, str]]:
@@ -134,7 +134,7 @@ class ModelRows:
             ClipScores(
                 tuple(names),
                 np.array([float(name in found) for name in names]),
-                tuple(unit(name, self.clips.get(name), self.model) for name in names),
+                tuple(unit(name, self.clips.get(name)) for name in names),
             ),
             {clip: wording.most_confident(found[clip]) for clip in found},
         )
@@ -147,8 +147,6 @@ def counts(finding: FindingRow, counted: Selection) -> bool:
     return counted.min_confidence is None or finding.confidence is None or finding.confidence >= counted.min_confidence
 
 
-def unit(clip: str, row: ClipRow | None, model: str) -> str:
-    """What is independent, in a run and in its baseline: a prompt, else a clip by its path below its model's folder."""
-    if row is not None and row.prompt:
-        return row.prompt
-    return f"clip {clip.removeprefix(f'{model}/')}"
+def unit(clip: str, row: ClipRow | None) -> str:
+    """What is independent of what: prompts; a clip without one stands alone."""
+    return row.prompt if row is not None and row.prompt else f"clip {clip}"
