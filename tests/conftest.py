@@ -393,3 +393,127 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's own cache."""
     monkeypatch.setenv("VIDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def gate_run() -> Callable[..., Any]:
+    """A maker of runs for the gate, from nothing but scores: `scores` by metric, a value a clip, None for unscored.
+
+    `findings` are (clip's number, metric, kind, confidence); `names` replace the clips' names; `facts` change the facts
+    of metrics; `failed` are further files that cannot be read. With `save` the run folder is written too.
+    """
+    import hashlib
+    import json
+
+    from vidbench.results import ClipRow, FindingRow, MetricFacts, Run, RunInfo, ScoreRow, to_json
+    from vidbench.summary import summarise
+
+    def make(
+        path: Path,
+        scores: Mapping[str, list[float | None]],
+        *,
+        model: str = "ours",
+        names: list[str] | None = None,
+        prompts: list[str] | None = None,
+        findings: list[tuple[int, str, str, float | None]] | None = None,
+        failed: Mapping[str, str] | None = None,
+        facts: Mapping[str, Mapping[str, Any]] | None = None,
+        complete: bool = True,
+        save: bool = False,
+        **info: Any,
+    ) -> Run:
+        metrics = tuple(
+            MetricFacts(
+                **{
+                    "name": name,
+                    "version": "1",
+                    "summary": "s",
+                    "reference": "r",
+                    "protocol": "p",
+                    "higher_is_better": True,
+                    "unit": "1",
+                    "value_range": (None, None),
+                    "granularity": "clip",
+                    "aggregation": "mean",
+                    "diagnostic": False,
+                    "parameters": {},
+                    "extractors": ("e-1",),
+                    "weights": {},
+                    **(facts or {}).get(name, {}),
+                }
+            )
+            for name in scores
+        )
+        clips = names or [f"{model}/{i}.mp4" for i in range(len(next(iter(scores.values()))))]
+        rows = [
+            ClipRow(
+                clip,
+                model,
+                "scored",
+                sha256=hashlib.sha256(clip.encode("utf-8", "surrogatepass")).hexdigest(),
+                frames=24,
+                fps=12.0,
+                prompt=prompts[i] if prompts else None,
+            )
+            for i, clip in enumerate(clips)
+        ]
+        rows += [ClipRow(name, model, "failed", reason) for name, reason in (failed or {}).items()]
+        scored = [
+            ScoreRow(model, clip, name, value, None if value is not None else "not judged: too dark")
+            for name, values in scores.items()
+            for clip, value in zip(clips, values, strict=True)
+        ]
+        scored += [
+            ScoreRow(model, name, m, None, f"clip failed: {why}")
+            for name, why in (failed or {}).items()
+            for m in scores
+        ]
+        found = tuple(
+            FindingRow(
+                model,
+                clips[i],
+                metric,
+                kind,
+                3,
+                7,
+                0.25,
+                7 / 12,
+                f"Something does a {kind}.",
+                confidence,
+                "Lamps look so.",
+            )
+            for i, metric, kind, confidence in findings or []
+        )
+        run_info = RunInfo(
+            **{
+                "schema_version": 1,
+                "vidbench": "0.1.0",
+                "command": "vidbench run CLIPS",
+                "created": "2026-01-01T00:00:00+00:00",
+                "complete": complete,
+                "folder": "CLIPS",
+                "reference": None,
+                "suite": None,
+                "suite_hash": None,
+                "settings_hash": "0123456789abcdef",
+                "metrics": metrics,
+                "left_out": (),
+                "plugin_failures": (),
+                "seed": 0,
+                "platform": {},
+                **info,
+            }
+        )
+        summary = summarise(rows, scored, metrics) if complete else None
+        run = Run(path, run_info, tuple(rows), tuple(scored), found, summary)
+        if save:
+            path.mkdir(parents=True)
+            (path / "run.json").write_text(json.dumps(to_json(run_info)))
+            for file, lines in (("clips", rows), ("scores", scored), ("findings", found)):
+                text = "".join(json.dumps(to_json(line)) + "\n" for line in lines)
+                (path / f"{file}.jsonl").write_text(text)
+            if summary is not None:
+                (path / "summary.json").write_text(json.dumps(to_json(summary)))
+        return run
+
+    return make
