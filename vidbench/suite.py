@@ -62,7 +62,7 @@ class Suite:
     """Weights of metrics in the overall ranking; 1 where none is given, 0 leaves a metric out of it."""
 
     def hash(self) -> str:
-        """First 16 hex digits of the sha256 over name, version, metrics, parameters, required metrics, total and weights."""
+        """First 16 hex digits of the sha256 over all that changes what a run computes or how it ranks."""
         content: dict[str, Any] = {
             "name": self.name,
             "version": self.version,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,24 @@ YARDSTICK = "the reference set: not ranked"
 BROKEN = "a broken baseline: not ranked"
 
 
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A summary and what it was made from."""
+
+    summary: Summary
+    estimates: Mapping[str, MetricRows]
+    """By metric."""
+    standing: Overall
+
+
 def summarise(
+    clips: Sequence[ClipRow], scores: Sequence[ScoreRow], metrics: Sequence[MetricFacts], **options: Any
+) -> Summary:
+    """The summary alone: see `assess`, whose options these are."""
+    return assess(clips, scores, metrics, **options).summary
+
+
+def assess(
     clips: Sequence[ClipRow],
     scores: Sequence[ScoreRow],
     metrics: Sequence[MetricFacts],
@@ -54,7 +72,7 @@ def summarise(
     total: Total | None = None,
     left_out: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
-) -> Summary:
+) -> Assessment:
     """Aggregate clip scores over models, with intervals, coverage and ranks.
 
     Args:
@@ -87,7 +105,7 @@ def summarise(
         values.extend(_ranked(of_metric, estimates[facts.name], yardsticks))
     standing = overall_standing(models, values, estimates, yardsticks, weights, seed)
     places = _overall(models, standing, yardsticks)
-    return Summary(
+    summary = Summary(
         models=tuple(o.model for o in places),
         scores=tuple(values),
         overall=tuple(places),
@@ -99,6 +117,7 @@ def summarise(
         ),
         totals=tuple(total_score(o.model, values, total, left_out or {}) for o in places) if total is not None else (),
     )
+    return Assessment(summary, estimates, standing)
 
 
 def total_score(model: str, scores: Sequence[ModelScore], total: Total, left_out: Mapping[str, str]) -> TotalScore:

@@ -16,6 +16,7 @@ COMMANDS = {
     "reference": "write down the statistics of a reference set once, for many runs",
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
+    "leaderboard": "put several models, of one run or many, on one board",
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
