@@ -65,7 +65,7 @@
 
   function startRanking(board, suffix) {
     const table = board.querySelector(".ranked");
-    const headers = [...table.tHead.rows[0].cells];
+    const headers = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
     const body = table.tBodies[0];
     const value = (row, i) => {
       const raw = row.cells[i].dataset.value;
@@ -81,6 +81,10 @@
     function sort(i, direction) {
       headers.forEach((header, k) => header.setAttribute("aria-sort", k === i ? direction : "none"));
       const rows = [...body.rows].map((row) => [row, value(row, i)]);
+      for (const [row] of rows) {
+        row.querySelector(".sorted")?.classList.remove("sorted");
+        row.cells[i].classList.add("sorted");
+      }
       body.append(...rows.sort((a, b) => order(a[1], b[1], direction)).map(([row]) => row));
       select.value = `${i} ${direction}`;
     }
@@ -89,7 +93,10 @@
       sort(i, now === "none" ? header.dataset.first : other(now));
     }));
     const place = board.querySelector(".choose");
-    place.append(h("label", { for: `sort-${suffix}` }, "Sort by ", select));
+    /* On a phone a model's card holds what is sorted by, and the rest on demand. */
+    const whole = h("input", { type: "checkbox", onchange: () => place.parentElement.classList.toggle("brief", !whole.checked) });
+    place.append(h("label", { for: `sort-${suffix}` }, "Sort by ", select), h("label", {}, whole, "all metrics of each model"));
+    place.parentElement.classList.add("brief");
     place.hidden = false;
     select.value = "1 ascending";
   }
@@ -170,6 +177,13 @@
     }));
   }
 
+  /** The first metric that judges and tells clips apart. */
+  function telling(data, clips) {
+    const varies = (i) => new Set(clips.map((clip) => clip.values[i]).filter((v) => v !== null)).size > 1;
+    const found = data.metrics.findIndex((metric, i) => !metric.diagnostic && varies(i));
+    return Math.max(0, found);
+  }
+
   function worse(metric, a, b) {
     return metric.higher ? a - b : b - a;
   }
@@ -200,6 +214,7 @@
       ]));
     const choice = h("select", { id: `item-${suffix}` });
     const metricChoice = h("select", { id: `value-${suffix}` }, data.metrics.map((metric) => h("option", { value: metric.name }, metric.name)));
+    metricChoice.selectedIndex = telling(data, clips);
     const prompt = h("p", { class: "deck-prompt", dir: "auto", id: `prompt-${suffix}` });
     const screens = h("ul", { class: "screens" });
     const time = h("output", { "aria-live": "off" });
@@ -393,6 +408,7 @@
     const metricChoice = h("select", { id: `worst-metric-${suffix}` }, data.metrics.map((metric, i) => h("option", { value: i }, `${metric.name}${metric.diagnostic ? " (lowest)" : ""}`)));
     const modelChoice = h("select", { id: `worst-model-${suffix}` }, h("option", { value: "" }, "all models"),
       data.models.map((model, i) => h("option", { value: i }, model.name)));
+    metricChoice.selectedIndex = telling(data, clips);
     const body = h("tbody", {});
     const told = h("p", { class: "told", "aria-live": "polite" });
     const draw = () => {
@@ -400,7 +416,7 @@
       const index = Number(metricChoice.value);
       const mine = clips.filter((clip) => clip.values[index] !== null && (modelChoice.value === "" ? data.models[clip.model].kind === "model" : clip.model === Number(modelChoice.value)));
       const first = [...mine].sort((a, b) => worse(metric, a.values[index], b.values[index])).slice(0, WORST);
-      told.textContent = `The worst ${first.length} of ${mine.length} clips with a value${metric.diagnostic ? "; this metric describes and does not judge" : ""}.`;
+      told.textContent = `The worst ${first.length} of ${mine.length} clips with a value; equal ones in the order of models and files${metric.diagnostic ? "; this metric describes and does not judge" : ""}.`;
       body.replaceChildren(...first.map((clip) => h("tr", {},
         h("td", { class: "number" }, number(clip.values[index], metric.digits)),
         h("th", { scope: "row" }, h("span", { class: "model-cell" }, mark(data.models[clip.model]), h("bdi", {}, data.models[clip.model].name))),
