@@ -60,6 +60,9 @@ class Suite:
     """A weighted mean that the summary of a run carries beside the ranks."""
     rank_weights: Mapping[str, float] = field(default_factory=dict)
     """Weights of metrics in the overall ranking; 1 where none is given, 0 leaves a metric out of it."""
+    policy: str | None = None
+    """What `vidbench gate` asks of its metrics, as the TOML text of a policy; not part of the hash, since it changes no
+    number."""
 
     def hash(self) -> str:
         """First 16 hex digits of the sha256 over all that changes what a run computes or how it ranks."""
