@@ -158,10 +158,8 @@ def false_winners(repetitions: int, rng: np.random.Generator) -> list[str]:
                 anything += bool(wins)
                 winners += any(span == (1, 1) for span in allowed_ranks(names, wins).values())
             verdict = "" if anything <= 0.05 * repetitions else "miss"
-            share = anything / repetitions
-            lines.append(
-                f"| {how}, {shape.name} | {models} | {prompts} | {share:.1%} | {winners / repetitions:.1%} | {verdict} |"
-            )
+            shares = f"{anything / repetitions:.1%} | {winners / repetitions:.1%}"
+            lines.append(f"| {how}, {shape.name} | {models} | {prompts} | {shares} | {verdict} |")
     return lines
 
 
@@ -210,7 +208,7 @@ def overall_claims(repetitions: int, rng: np.random.Generator) -> list[str]:
         if spacing == 0:
             verdict = "" if anything <= 0.05 * repetitions else "miss"
         else:
-            verdict = "" if 0.93 <= share else "miss"
+            verdict = "" if share >= 0.93 else "miss"
         lines.append(
             f"| {told} | {anything / repetitions:.1%} | {winners / repetitions:.1%} | {share:.1%} | {verdict} |"
         )

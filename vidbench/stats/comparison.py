@@ -88,8 +88,8 @@ def paired_difference(
 
     Student's t on the linearised, cluster-robust variance of the difference (degrees of freedom: the smaller number of
     prompts less one), of pseudo-values where the aggregate is no mean. Rates are compared after one independent clip
-    on which only `a` hits and one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37, 2012,
-    carried over to prompts), which stays honest where nothing was hit.
+    on which only `a` hits and one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37,
+    2012, carried over to prompts), which stays honest where nothing was hit.
 
     Args:
         a: (N,) finite clip scores.
