@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vidbench.extractor import BaseExtractor
     from vidbench.metric import Metric
-    from vidbench.report import Report
+    from vidbench.report import LeaderboardView, Report
     from vidbench.suite import Suite
 
 T = TypeVar("T")
@@ -196,6 +196,12 @@ def _check_report(name: str, loaded: object) -> None:
     _check_facts(name, loaded, Report, REPORT_FACTS)
 
 
+def _check_leaderboard(name: str, loaded: object) -> None:
+    from vidbench.report import LeaderboardView
+
+    _check_facts(name, loaded, LeaderboardView, REPORT_FACTS)
+
+
 def _check_suite(name: str, loaded: object) -> None:
     from vidbench.suite import Suite
 
@@ -229,7 +235,13 @@ def reports() -> Registry[type[Report]]:
     return Registry("vidbench.reports", _check_report)
 
 
+@cache
+def leaderboards() -> Registry[type[LeaderboardView]]:
+    """The group `vidbench.leaderboards`."""
+    return Registry("vidbench.leaderboards", _check_leaderboard)
+
+
 def forget() -> None:
     """Look at the installed packages anew; for tests and notebooks that install a plug-in while running."""
-    for registry in (metrics, extractors, suites, reports):
+    for registry in (metrics, extractors, suites, reports, leaderboards):
         registry.cache_clear()

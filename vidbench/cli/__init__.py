@@ -16,6 +16,7 @@ COMMANDS = {
     "reference": "write down the statistics of a reference set once, for many runs",
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
+    "leaderboard": "put several models, of one run or many, on one board",
     "gate": "judge a run or clips by a policy: may they ship?",
     "compare": "say what got better or worse between two runs or two models",
     "serve": "look through the clips of large runs in a browser",
