@@ -30,6 +30,7 @@ COMMANDS = {
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
     "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
     "selftest": "check that the installed metrics notice broken clips",
+    "plan": "let planners walk in the game with a world model to imagine in",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 
