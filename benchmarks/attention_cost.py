@@ -1,8 +1,8 @@
 """What joint, divided and window attention cost on this machine: parameters, memory and CPU-seconds against tokens.
 
-    python benchmarks/attention_cost.py
-    python benchmarks/attention_cost.py --quick
-    python benchmarks/attention_cost.py --figure docs/attention-cost.svg
+    python -m benchmarks.attention_cost
+    python -m benchmarks.attention_cost --quick
+    python -m benchmarks.attention_cost --figure docs/attention-cost.svg
 
 One network of two blocks (so that windows shift once) looks at one clip without gradients, on one thread. Each case is
 a process of its own: its peak memory is what it grew by while looking, its seconds are the processor's (the least of
@@ -92,7 +92,7 @@ def all_cases(grids: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
         for kind in KINDS:
             if kind == "naive" and math.prod(grid) > NAIVE_UP_TO:
                 continue
-            command = [sys.executable, str(Path(__file__)), "--case", kind, *map(str, grid)]
+            command = [sys.executable, "-m", "benchmarks.attention_cost", "--case", kind, *map(str, grid)]
             done = subprocess.run(
                 command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
             )
@@ -122,7 +122,7 @@ def main() -> None:
         cheapest = min((row for row in rows if row["tokens"] == count), key=lambda row: row["seconds"])
         print(f"{count:>8,} tokens: {cheapest['kind']} takes the least time")
     if args.figure:
-        from figures import cost_chart
+        from benchmarks.worldmodel_figures import cost_chart
 
         args.figure.write_text(cost_chart(rows), encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Figures of docs/worldmodel-network.md, drawn from the code itself: rotary distances and attention masks.
 
-    python benchmarks/figures.py docs/
+    python -m benchmarks.worldmodel_figures docs/
 
 Writes `rope-distance.svg` and `attention-masks.svg`. `cost_chart` draws what `attention_cost.py` has measured.
 """
@@ -72,11 +72,11 @@ def rope_figure() -> str:
         places[:, :, axis_right] = torch.tensor(span)[None]
         key = torch.ones(len(span) ** 2, head_size)
         turned = rotate(key, rotation(places.flatten(0, 1), head_size, 100.0))
-        return (turned @ key[0] / head_size).reshape(len(span), len(span)).double().numpy()
+        return np.asarray((turned @ key[0] / head_size).reshape(len(span), len(span)), np.float64)
 
     def right_split(place: float, e: int) -> NDArray[np.float64]:
         at = torch.tensor([[0.0, place, 0.0]])
-        return rotate(torch.ones(1, e), rotation(at, e, 100.0))[0].double().numpy()
+        return np.asarray(rotate(torch.ones(1, e), rotation(at, e, 100.0))[0], np.float64)
 
     def wrong_split(place: float, e: int) -> NDArray[np.float64]:
         """Frequencies of channels are laid out by one set of sizes and handed to axes by another."""
@@ -85,7 +85,7 @@ def rope_figure() -> str:
         at = torch.tensor([0.0] * (e - 2 * third) + [place] * third + [0.0] * third)
         cos, sin = (table * at).cos(), (table * at).sin()
         first, second = (cos - sin)[0::2], (cos + sin)[1::2]
-        return torch.stack((first, second), 1).flatten().double().numpy()
+        return np.asarray(torch.stack((first, second), 1).flatten(), np.float64)
 
     body: list[str] = []
     cell, top = 6.0, 44.0
