@@ -229,8 +229,10 @@ def _above_the_truth(
 def _flags(
     scores: Sequence[ModelScore], metrics: Sequence[MetricFacts], models: Sequence[str], unranked: Collection[str]
 ) -> list[BaselineFlag]:
-    """Metrics that judge and put a broken baseline above a model. Right pixels with a wrong prompt or wrong actions
-    are broken only to a metric that reads those."""
+    """Metrics that judge and put a broken baseline above a model.
+
+    Right pixels with a wrong prompt or wrong actions are broken only to a metric that reads those.
+    """
     flags = []
     for facts in metrics:
         if facts.diagnostic:

@@ -51,8 +51,9 @@ class Line:
     told: str | None
     """What must be known of it."""
     x: float | None
-    """Where the difference lies on its axis, in per cent; 50 is no difference, to the right is better. None where it has
-    no interval: a mark alone would look certain."""
+    """Where the difference lies on its axis, in per cent; 50 is no difference, to the right is better.
+
+    None where it has no interval: a mark alone would look certain."""
     span: tuple[float, float] | None
 
 

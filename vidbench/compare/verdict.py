@@ -136,8 +136,8 @@ def compare(before: Side, after: Side, *, allow_mixed: bool = False) -> Comparis
     compared = [_models(before.run, a, after.run, b, shown, {f.name for f in alike}) for a, b in pairs]
     if not any(item.pairing.pairs for item in compared):
         raise InputError(
-            f"no clip of {before.given} was made for the prompt of a clip of {after.given}, or has its name: there are no "
-            "pairs; clips are paired by the prompt in metadata.csv, else by file name"
+            f"no clip of {before.given} was made for the prompt of a clip of {after.given}, or has its name: there are "
+            "no pairs; clips are paired by the prompt in metadata.csv, else by file name"
         )
     taken = {a for a, _ in pairs}, {b for _, b in pairs}
     named = before.chosen or after.chosen

@@ -30,7 +30,6 @@ from vidbench.run.store import RunStore
 from vidbench.summary import summarise
 from vidbench.video import Limits
 
-
 BASELINES = "baselines"
 """Where in the run folder the broken baselines lie."""
 
@@ -119,9 +118,7 @@ def execute(request: Request, listener: Listener) -> Result:
         folder = pair_by_name(folder, reference)
     broken = baselines.Plan((), {})
     if request.baselines:
-        broken = baselines.plan(
-            folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference)
-        )
+        broken = baselines.plan(folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference))
         folder = replace(folder, clips=(*folder.clips, *(item.clip for item in broken.clips)))
     cache_folder = default_folder() if request.cache else None
     cache_limit = default_limit()
