@@ -143,17 +143,34 @@ def portable_tensors(
     return state
 
 
-VBENCH_GAINS = {"dino-vit-b-16": 1.0, "musiq-spaq": 1.5, "raft": 0.5, "raft-torchvision": 0.5, "amt-s": 0.6}
+VBENCH_GAINS = {
+    "dino-vit-b-16": 1.0,
+    "musiq-spaq": 1.5,
+    "raft": 0.5,
+    "raft-torchvision": 0.5,
+    "amt-s": 0.6,
+    "pips2": 0.5,
+}
 """Gains of `portable_tensors` that keep each network's output off its limits."""
+
+
+def small_pips2() -> Any:
+    """PIPs++ in the sizes of tests."""
+    from vidbench_metrics.networks.pips2 import Pips2Size
+
+    return Pips2Size(encoder=(8, 8, 8, 8), features=8, filters=8, blocks=4)
 
 
 @pytest.fixture
 def small_vbench_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DINO and MUSIQ as narrow and shallow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
-    from vidbench_metrics.networks import dino, musiq
+    """DINO, MUSIQ and PIPs++ as narrow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
+    from vidbench_metrics.extractors import pips2_tracks
+    from vidbench_metrics.networks import dino, musiq, pips2
 
     monkeypatch.setattr(dino, "VIT_B_16", dino.DinoSize(width=64, depth=2, heads=2))
     monkeypatch.setattr(musiq, "PUBLISHED", musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
+    monkeypatch.setattr(pips2, "PUBLISHED", small_pips2())
+    monkeypatch.setattr(pips2_tracks, "TURNS", 2)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +181,7 @@ def vbench_weights(random_weights: Path) -> Path:
     import torch
 
     from vidbench import weights
-    from vidbench_metrics.networks import amt, dino, musiq, raft
+    from vidbench_metrics.networks import amt, dino, musiq, pips2, raft
 
     def saved(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
         tensors = portable_tensors(shapes, gain=VBENCH_GAINS[name])
@@ -177,6 +194,7 @@ def vbench_weights(random_weights: Path) -> Path:
     torch.save(saved("dino-vit-b-16", small), path("dino-vit-b-16"))
     small = musiq.tensor_shapes(musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
     torch.save(saved("musiq-spaq", small), path("musiq-spaq"))
+    torch.save({pips2.KEY: saved("pips2", pips2.tensor_shapes(small_pips2()))}, path("pips2"))
     torch.save({"epoch": 1, "state_dict": saved("amt-s", amt.tensor_shapes()), "optim": {"state": {}}}, path("amt-s"))
     originals = {raft.original_name(key): shape for key, shape in raft.tensor_shapes().items()}
     theirs = saved("raft", originals)

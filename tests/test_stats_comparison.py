@@ -21,12 +21,12 @@ from vidbench.stats import (
     holm,
     jackknife_spread,
     paired_difference,
+    sample_spread,
     spread_difference,
     unpaired_spread,
     wilson_lower,
     wilson_upper,
 )
-from vidbench.stats.intervals import reduce_weighted
 
 RNG = np.random.default_rng(7)
 HARD = RNG.normal(0, 1, 15)  # how hard each prompt is
@@ -86,29 +86,52 @@ def test_rates_of_nothing_stay_uncertain_and_of_all_against_nothing_are_told_apa
     assert 0.4 < apart.low < apart.high <= 1.0
 
 
-@pytest.mark.parametrize("how", ["median", "worst_decile"])
-def test_resampled_differences_pair_by_prompt(how):
-    paired = paired_difference(A, B, PROMPTS, how)
-    apart = paired_difference(A, B, PROMPTS, how, other_clusters=[f"other {i}" for i in range(15)])
-    expected = aggregate(A, how, higher_is_better=True) - aggregate(B, how, higher_is_better=True)
+@pytest.mark.parametrize(("how", "times"), [("median", 1), ("worst_decile", 10)])
+def test_differences_of_other_aggregates_pair_by_prompt(how, times):
+    a, b = np.tile(A, times), np.tile(B, times)
+    mine, others = list(range(15 * times)), list(range(1000, 1000 + 15 * times))
+    paired = paired_difference(a, b, mine, how)
+    apart = paired_difference(a, b, mine, how, other_clusters=others)
+    expected = aggregate(a, how, higher_is_better=True) - aggregate(b, how, higher_is_better=True)
     assert paired.value == apart.value == pytest.approx(expected)
     assert paired.high - paired.low < 0.75 * (apart.high - apart.low)
-    assert paired == paired_difference(A, B, PROMPTS, how)
-    assert paired != paired_difference(A, B, PROMPTS, how, seed=1)
+
+
+@pytest.mark.parametrize(("how", "higher"), [("median", True), ("worst_decile", True), ("worst_decile", False)])
+def test_the_linearised_spread_is_that_of_resampled_prompts(how, higher):
+    rng = np.random.default_rng(11)
+    values = rng.gamma(2.0, 1.0, (200, 1)) + rng.normal(0, 0.5, (200, 3))
+    ours = sample_spread(Sample(values.ravel(), np.repeat(np.arange(200), 3).tolist()), how, higher_is_better=higher)
+    drawn = [aggregate(values[rng.integers(200, size=200)].ravel(), how, higher_is_better=higher) for _ in range(1000)]
+    assert math.sqrt(ours.variance) == pytest.approx(np.std(drawn), rel=0.15)
+
+
+def test_a_worst_decile_of_few_prompts_has_neither_interval_nor_test():
+    ours = paired_difference(A, B, PROMPTS, "worst_decile")
+    assert (ours.p, ours.interval.known) == (None, False)
+    assert "15 independent prompts, 100 are needed" in ours.method
 
 
 @pytest.mark.parametrize(
     ("a", "b", "p", "why"),
     [
         ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0, "no prompt tells"),
-        ([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 3.0], 0.125, "sign test"),
-        ([1.0], [0.0], None, "2 independent prompts"),
+        ([1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], 0.125, "sign test"),
+        ([1.0], [0.0], None, "1 independent prompt, 2 are needed"),
     ],
 )
 def test_where_no_interval_can_be_given_it_says_why(a, b, p, why):
     ours = paired_difference(np.array(a), np.array(b), list(range(len(a))), "mean")
     assert (ours.p, ours.interval.known) == (p, False)
     assert why in ours.method
+
+
+def test_where_all_prompts_differ_alike_the_models_count_as_independent():
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    ours = paired_difference(a, a - 3.0, list(range(4)), "mean")
+    half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(2 * a.var(ddof=1) / 4)
+    assert (ours.low, ours.high) == pytest.approx((3 - half, 3 + half))
+    assert "all prompts differ alike" in ours.method
 
 
 def test_values_must_fit_their_labels():
@@ -118,24 +141,6 @@ def test_values_must_fit_their_labels():
         paired_difference(A[:0], B, [], "mean", other_clusters=PROMPTS)
     with pytest.raises(ValueError, match="no aggregation"):
         paired_difference(A, B, PROMPTS, "mode")
-
-
-@given(
-    st.lists(st.integers(-3, 3), min_size=1, max_size=9),
-    st.sampled_from(["mean", "median", "worst_decile", "rate"]),
-    st.booleans(),
-    st.randoms(use_true_random=False),
-)
-def test_weighted_aggregates_are_those_of_the_values_repeated(values, how, higher, random):
-    numbers = np.array(values, dtype=float)
-    counts = np.array([[random.randint(0, 3) for _ in values] for _ in range(5)])
-    ours = reduce_weighted(numbers, counts, how, higher_is_better=higher)
-    for row, result in zip(counts, ours, strict=True):
-        if row.sum() == 0:
-            assert math.isnan(result)
-        else:
-            expected = aggregate(np.repeat(numbers, row), how, higher_is_better=higher)
-            assert result == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

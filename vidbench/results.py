@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised whenever a file of the run folder changes in a way that an older reader would misread."""
 
-BASELINE_PREFIX = "baseline:"
-"""Models whose names begin so are broken on purpose (`vidbench.baselines`): shown, never ranked."""
-
 Status = Literal["scored", "skipped", "failed"]
+
+BASELINE = "baseline:"
+"""A model whose name begins so is a broken baseline (frozen, shuffled, noise …): shown, never ranked."""
+
+
+def is_baseline(model: str) -> bool:
+    """Whether it is a broken baseline, which no metric should place above a real model."""
+    return model.startswith(BASELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,15 @@ class OverallRank:
     """How many metrics entered."""
     note: str | None = None
     """Why the model is not ranked, e.g. that it is the reference set itself."""
+    low: float | None = None
+    """95 % interval of the mean rank, lower end."""
+    high: float | None = None
+    rank_low: int | None = None
+    """Best rank that the certain differences of mean ranks allow."""
+    rank_high: int | None = None
+    """Worst rank that they allow."""
+    pareto: bool | None = None
+    """No other ranked model is at least as good in every metric and better in one; None in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +227,11 @@ class BaselineFlag:
 
     metric: str
     baseline: str
-    """The baseline's name, without its prefix."""
+    """The baseline, `baseline:frozen` say."""
     above: tuple[str, ...]
     """Models with a worse value than the baseline."""
-    apart: tuple[str, ...]
-    """Those of them whose 95 % interval does not touch the baseline's."""
+    certain: tuple[str, ...]
+    """Those of them whose difference over prompts is certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +345,7 @@ _TUPLES = frozenset(
         "plugin_failures",
         "needs",
         "above",
-        "apart",
+        "certain",
     }
 )
 

@@ -213,7 +213,7 @@ def _columns(run: Run, summary: Summary, marks: Mapping[str, Mark]) -> list[Colu
     columns = []
     for index, facts in enumerate([*wording.judging(run), *wording.describing(run)]):
         scores = {s.model: s for s in summary.scores if s.metric == facts.name}
-        axis = _axis(facts, scores.values())
+        axis = axis_for(facts, scores.values())
         digits = wording.digits(facts, summary)
         cells = [_cell(m, marks[m], scores.get(m), facts, summary, axis, digits, numbers) for m in summary.models]
         flags = tuple(flag for flag in summary.flags if flag.metric == facts.name)
@@ -266,7 +266,7 @@ def _rows(run: Run, summary: Summary, columns: Sequence[Column], marks: Mapping[
     ]
 
 
-def _axis(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
+def axis_for(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
     """An axis that holds all values and intervals and does not reach where the metric cannot be."""
     shown = [v for s in scores if s.value is not None for v in (s.value, s.low, s.high) if v is not None]
     if not shown:

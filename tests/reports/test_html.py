@@ -385,7 +385,7 @@ def test_an_axis_holds_everything_that_is_drawn_on_it(
     facts = MetricFacts("m", "1", "", "", "", True, "1", bounds, "clip", "mean", False, {}, (), {})
     ordered = [sorted(t) for t in triples]
     scores = [ModelScore("a", "m", v, None, lo, hi, "t", 1, 0, {}) for lo, v, hi in ordered]
-    axis = html._axis(facts, scores)
+    axis = html.axis_for(facts, scores)
     assert axis is not None
     for low, value, high in ordered:
         assert axis.low <= low <= high <= axis.high

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "say what got better or worse between two runs or two models",
     "serve": "look through the clips of large runs in a browser",
     "baselines": "make broken copies of your clips, to see what failure looks like",
+    "gate": "judge a run or clips by a policy: may they ship?",
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
@@ -27,6 +28,7 @@ COMMANDS = {
     "calibrate": "set your own threshold of the plausibility checks from good clips",
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
     "selftest": "check that the installed metrics notice broken clips",
+    "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

@@ -173,7 +173,7 @@ def write_reports(run: Run, names: tuple[str, ...] = ()) -> tuple[list[Path], in
 
 def exit_code(result: Result, *, strict: bool) -> int:
     """The run's exit code: 2 if no clip could be read, 3 if something required is missing, else 0."""
-    from vidbench.results import BASELINE_PREFIX
+    from vidbench.results import is_baseline
     from vidbench.wording import plain
 
     clips = result.run.clips
@@ -185,9 +185,7 @@ def exit_code(result: Result, *, strict: bool) -> int:
         return EXIT_USAGE
     # A broken baseline that a metric will not judge is no lack of the run.
     scores = [
-        s
-        for s in (result.run.summary.scores if result.run.summary is not None else ())
-        if not s.model.startswith(BASELINE_PREFIX)
+        s for s in (result.run.summary.scores if result.run.summary is not None else ()) if not is_baseline(s.model)
     ]
     missing = [s for s in scores if s.metric in result.selection.required and s.value is None]
     for score in missing:
@@ -200,7 +198,7 @@ def exit_code(result: Result, *, strict: bool) -> int:
         # A metric that only describes and was not asked for may abstain: nothing that counts is missing.
         described = {f.name for f in result.selection.facts if f.diagnostic} - result.selection.required
         unscored = sum(
-            row.value is None and row.metric not in described and not row.model.startswith(BASELINE_PREFIX)
+            row.value is None and row.metric not in described and not is_baseline(row.model)
             for row in result.run.scores
         )
         if failed or unscored:

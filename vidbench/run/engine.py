@@ -172,6 +172,7 @@ def execute(request: Request, listener: Listener) -> Result:
             ],
             total=selection.total,
             left_out={left.metric: left.reason for left in selection.left_out},
+            weights=selection.rank_weights,
         )
         store.finish(replace(info, complete=True), summary, set_rows)
         del clips, scores, references  # the result reads them once more: for a moment there would be two of each
@@ -319,7 +320,8 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
             "max_pixels": request.limits.max_pixels,
             "max_frames": request.limits.max_frames,
             "clip_timeout": request.clip_timeout,
-            "baselines": list(request.baselines) or None,
+            **({"baselines": list(request.baselines)} if request.baselines else {}),
+            **({"rank_weights": dict(selection.rank_weights)} if selection.rank_weights else {}),
         },
         inputs={_relative(path, folder.root): _file_hash(path) for path in folder.inputs},
     )

@@ -5,6 +5,7 @@ prompt stand alone). Intervals speak of the sampling of prompts only, never of t
 
     intervals    one model: its aggregate and the 95 % interval of it
     comparison   two or more models: paired differences, Holm's correction, which ranks are allowed
+    ranking      all metrics together: mean ranks, their intervals, the Pareto front
 """
 
 from vidbench.stats.comparison import (
@@ -17,12 +18,13 @@ from vidbench.stats.comparison import (
     holm,
     jackknife_spread,
     paired_difference,
+    sample_spread,
     spread_difference,
     unpaired_spread,
 )
 from vidbench.stats.intervals import (
     CONFIDENCE,
-    DRAWS,
+    TAIL_PROMPTS,
     Interval,
     aggregate,
     average_ranks,
@@ -34,14 +36,18 @@ from vidbench.stats.intervals import (
     wilson_lower,
     wilson_upper,
 )
+from vidbench.stats.ranking import Criterion, Overall, Standing, mean_ranks, overall
 
 __all__ = [
     "CONFIDENCE",
-    "DRAWS",
+    "TAIL_PROMPTS",
+    "Criterion",
     "Difference",
     "Interval",
+    "Overall",
     "Sample",
     "Spread",
+    "Standing",
     "aggregate",
     "allowed_ranks",
     "average_ranks",
@@ -51,9 +57,12 @@ __all__ = [
     "holm",
     "jackknife_interval",
     "jackknife_spread",
+    "mean_ranks",
+    "overall",
     "paired_difference",
     "rank_intervals",
     "ranks",
+    "sample_spread",
     "spread_difference",
     "unpaired_spread",
     "wilson_interval",

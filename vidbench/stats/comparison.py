@@ -1,8 +1,8 @@
 """Two or more models: paired differences, Holm's correction and the ranks that they allow.
 
-Every estimate carries its `Spread`: a vector whose squared length is the estimate's variance and whose inner product
-with another model's vector is their covariance. Prompts that two models share make their vectors lean the same way, so
-that what is hard for both cancels in the difference; models without a common prompt come out as independent.
+Every estimate carries its `Spread`: a vector with one entry a prompt, whose squared length is the estimate's variance
+and whose inner product with another model's vector is their covariance. What is hard for two models in a prompt that
+they share cancels in their difference; models without a common prompt come out as independent.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench.stats.intervals import CONFIDENCE, DRAWS, Interval, aggregate, reduce_weighted
+from vidbench.stats.intervals import CONFIDENCE, TAIL_PROMPTS, Interval, aggregate, pseudo_values
 
 Floats = NDArray[np.float64]
+_ADDED = object()
+"""Marks prompts that are added to a rate: no label of a user equals it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,8 @@ class Spread:
     """An estimate and how it moves with the sampling of prompts."""
 
     value: float
-    deviations: Mapping[Hashable, float] | Floats
-    """By source of chance, of squared length = variance. Two arrays share their sources place by place, two mappings by
-    key; an array and a mapping share none."""
+    deviations: Mapping[Hashable, float]
+    """By source of chance (a prompt, or a group of them), of squared length = variance."""
     clusters: frozenset[Hashable]
     """Prompts it rests on."""
     degrees: int
@@ -80,15 +81,13 @@ def paired_difference(
     higher_is_better: bool = True,
     other_clusters: Sequence[Hashable] | None = None,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> Difference:
     """`aggregate(a) - aggregate(b)` with an interval and a p-value, prompts being the unit.
 
-    A difference of means takes Student's t on the linearised, cluster-robust variance of the difference (degrees of
-    freedom: the smaller number of prompts less one). Rates are the same after one prompt on which only `a` hits and
-    one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37, 2012, carried over to
-    prompts), which stays honest where nothing was hit. Median and worst decile take the variance from `DRAWS` seeded
-    resamples of whole prompts, the same for both.
+    Student's t on the linearised, cluster-robust variance of the difference (degrees of freedom: the smaller number of
+    prompts less one), of pseudo-values where the aggregate is no mean. Rates are compared after one prompt on which
+    only `a` hits and one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37, 2012,
+    carried over to prompts), which stays honest where nothing was hit.
 
     Args:
         a: (N,) finite clip scores.
@@ -98,7 +97,6 @@ def paired_difference(
         higher_is_better: which end is the worst; only `worst_decile` reads it.
         other_clusters: M labels of `b`; None: those of `a`.
         confidence: of the interval, two-sided.
-        seed: of the resampling.
 
     Raises:
         ValueError: no values, labels that do not fit, or an unknown name.
@@ -107,60 +105,63 @@ def paired_difference(
     if len(a) != len(clusters) or len(b) != len(theirs):
         raise ValueError(f"{len(a)} and {len(b)} values cannot have {len(clusters)} and {len(theirs)} clusters")
     samples = {"a": Sample(a, clusters), "b": Sample(b, theirs)}
-    return differences(samples, how, higher_is_better=higher_is_better, confidence=confidence, seed=seed)["a", "b"]
+    return differences(samples, how, higher_is_better=higher_is_better, confidence=confidence)["a", "b"]
 
 
 def differences(
-    samples: Mapping[str, Sample],
-    how: str,
-    *,
-    higher_is_better: bool = True,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    samples: Mapping[str, Sample], how: str, *, higher_is_better: bool = True, confidence: float = CONFIDENCE
 ) -> dict[tuple[str, str], Difference]:
     """`paired_difference` of every pair, the first named before the second in `samples`."""
-    if any(sample.values.size == 0 for sample in samples.values()):
-        raise ValueError("nothing to compare")
-    place = {
-        label: i for i, label in enumerate(dict.fromkeys(c for sample in samples.values() for c in sample.clusters))
-    }
-    index = {
-        name: np.array([place[label] for label in sample.clusters], dtype=np.int64) for name, sample in samples.items()
-    }
-    values = {
-        name: aggregate(sample.values, how, higher_is_better=higher_is_better) for name, sample in samples.items()
-    }
-    owned = {name: frozenset(sample.clusters) for name, sample in samples.items()}
-
-    def spreads(deviations: Mapping[str, Floats], method: str) -> dict[str, Spread]:
-        return {
-            name: Spread(values[name], deviations[name], owned[name], len(owned[name]) - 1, method) for name in samples
+    one, other = (
+        {
+            name: sample_spread(sample, how, higher_is_better=higher_is_better, padded=first)
+            for name, sample in samples.items()
         }
-
-    if how == "mean":
-        first = spreads(
-            {name: _influence(sample.values, index[name], len(place)) for name, sample in samples.items()},
-            "t over prompts",
-        )
-        second = first
-    elif how == "rate":
-        hit = {name: (sample.values != 0).astype(np.float64) for name, sample in samples.items()}
-        first, second = (
-            spreads(
-                {name: _padded_influence(hit[name], index[name], len(place), one) for name in samples},
-                "Bonett and Price over prompts",
-            )
-            for one in (1.0, 0.0)
-        )
-    else:
-        resampled = _resampled(samples, index, len(place), how, higher_is_better=higher_is_better, seed=seed)
-        first = spreads(resampled, f"t over prompts, spread of {DRAWS} resamples")
-        second = first
-    shrunk = how == "rate"
+        for first in ((1.0, 0.0) if how == "rate" else (None, None))
+    )
     return {
-        (a, b): spread_difference(first[a], second[b], confidence=confidence, shrunk=shrunk)
+        (a, b): spread_difference(one[a], other[b], confidence=confidence, shrunk=how == "rate")
         for a, b in combinations(samples, 2)
     }
+
+
+def sample_spread(sample: Sample, how: str, *, higher_is_better: bool = True, padded: float | None = None) -> Spread:
+    """An aggregate with its spread over prompts.
+
+    Args:
+        sample: the clip scores.
+        how: as for `aggregate`.
+        higher_is_better: as for `aggregate`.
+        padded: of a rate: add one prompt that hits and one that does not, in this order if 1, the other way if 0.
+
+    Raises:
+        ValueError: no values, or an unknown name.
+    """
+    if sample.values.size == 0:
+        raise ValueError("nothing to compare")
+    values = np.asarray(sample.values, dtype=np.float64)
+    labels = list(dict.fromkeys(sample.clusters))
+    place = {label: i for i, label in enumerate(labels)}
+    index = np.array([place[label] for label in sample.clusters], dtype=np.int64)
+    value, groups = aggregate(values, how, higher_is_better=higher_is_better), len(labels)
+    if groups < 2 or (how == "worst_decile" and groups < TAIL_PROMPTS):
+        needed = 2 if groups < 2 else TAIL_PROMPTS
+        why = f"no interval: {groups} independent {'prompt' if groups == 1 else 'prompts'}, {needed} are needed"
+        return Spread(value, {}, frozenset(labels), 0, why)
+    moving = pseudo_values(values, index, groups, how, higher_is_better=higher_is_better)
+    if padded is None:
+        totals: Floats = np.bincount(index, moving - moving.mean(), minlength=groups) / values.size
+        deviations: Floats = totals * math.sqrt(groups / (groups - 1))
+        sources: list[Hashable] = [*labels]
+    else:
+        size = values.size / groups  # clips in an added prompt: as many as in a usual one
+        mean = (moving.sum() + size) / (values.size + 2 * size)
+        added = size * (np.array([padded, 1 - padded]) - mean)
+        totals = np.bincount(index, moving - mean, minlength=groups).astype(np.float64)
+        deviations = np.concatenate([totals, added]) / (values.size + 2 * size)
+        sources = [*labels, (_ADDED, 0), (_ADDED, 1)]
+    told = "t over prompts" if padded is None else "Bonett and Price over prompts"
+    return Spread(value, dict(zip(sources, deviations.tolist(), strict=True)), frozenset(labels), groups - 1, told)
 
 
 def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, shrunk: bool = False) -> Difference:
@@ -179,11 +180,15 @@ def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, s
     shared = len(a.clusters & b.clusters)
     degrees = min(a.degrees, b.degrees)
     if degrees < 1:
-        return Difference(value, None, None, None, "no interval: 2 independent prompts are needed", shared)
-    variance = max(0.0, a.variance + b.variance - 2 * _dot(a.deviations, b.deviations))
-    size = max(a.variance, b.variance, value * value)
-    if variance <= 1e-18 * size:  # also where both are 0
-        return _without_spread(value, shared, a, b)
+        return Difference(value, None, None, None, min((a, b), key=lambda spread: spread.degrees).method, shared)
+    apart = a.variance + b.variance
+    variance = max(0.0, apart - 2 * _dot(a.deviations, b.deviations))
+    told = f"{shared} of {len(a.clusters | b.clusters)} prompts shared"
+    if variance <= 1e-18 * max(apart, value * value):  # also where both are 0
+        if apart == 0 or math.isclose(value, 0.0, abs_tol=1e-12 * math.sqrt(apart)):
+            return _without_spread(value, shared, a, b)
+        # All prompts differ alike, which a few will by chance: rather too wide than of no width.
+        variance, told = apart, "not paired, since all prompts differ alike"
     centre = value
     if shrunk:
         prompts = len(a.clusters), len(b.clusters)
@@ -194,60 +199,16 @@ def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, s
     if shrunk:
         low, high = max(-1.0, low), min(1.0, high)
     p = 2 * float(stdtr(degrees, -abs(centre) / error))
-    union = len(a.clusters | b.clusters)
-    return Difference(value, low, high, p, f"{a.method}; {shared} of {union} prompts shared", shared)
+    return Difference(value, low, high, p, f"{a.method}; {told}", shared)
 
 
 def _without_spread(value: float, shared: int, a: Spread, b: Spread) -> Difference:
-    if value == 0:
+    if math.isclose(value, 0.0, abs_tol=1e-12 * math.sqrt(a.variance)):
         return Difference(value, None, None, 1.0, "no interval: no prompt tells the two apart", shared)
     if shared == len(a.clusters) == len(b.clusters):
         p = 2.0 ** (1 - shared)
         return Difference(value, None, None, p, "no interval: all prompts differ alike; p by the sign test", shared)
     return Difference(value, None, None, None, "no interval: neither varies over its prompts", shared)
-
-
-def _influence(values: Floats, index: NDArray[np.int64], groups: int) -> Floats:
-    """Deviations of a mean by cluster: (groups,)."""
-    totals = np.bincount(index, values - values.mean(), minlength=groups) / values.size
-    own = np.unique(index).size
-    return np.asarray(totals * math.sqrt(own / (own - 1)) if own > 1 else totals, dtype=np.float64)
-
-
-def _padded_influence(hits: Floats, index: NDArray[np.int64], groups: int, first: float) -> Floats:
-    """Deviations of a rate by cluster, with two more clusters: (groups + 2,).
-
-    Of those one hits and one does not, in this order if `first` is 1.
-    """
-    own = np.unique(index).size
-    size = hits.size / own  # clips in an added cluster: as many as in a usual one
-    padded = np.array([first, 1 - first])
-    total = hits.size + 2 * size
-    mean = (hits.sum() + size) / total
-    deviations = np.concatenate([np.bincount(index, hits - mean, minlength=groups), size * (padded - mean)]) / total
-    return np.asarray(deviations, dtype=np.float64)
-
-
-def _resampled(
-    samples: Mapping[str, Sample],
-    index: Mapping[str, NDArray[np.int64]],
-    groups: int,
-    how: str,
-    *,
-    higher_is_better: bool,
-    seed: int,
-) -> dict[str, Floats]:
-    """Deviations of any aggregate by resample of all prompts at once: (DRAWS,) each."""
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
-    result = {}
-    for name, sample in samples.items():
-        drawn = reduce_weighted(sample.values, counts[:, index[name]], how, higher_is_better=higher_is_better)
-        own = np.unique(index[name]).size
-        # A resample without any of this model's prompts says nothing of it.
-        centred = np.where(np.isnan(drawn), 0.0, drawn - np.nanmean(drawn)) if own > 1 else np.zeros(DRAWS)
-        result[name] = centred * math.sqrt(own / max(1, own - 1) / (DRAWS - 1))
-    return result
 
 
 def jackknife_spread(
@@ -277,12 +238,8 @@ def unpaired_spread(value: float, error: float, degrees: int, *, source: Hashabl
     return Spread(value, {source: error}, frozenset(), degrees, method)
 
 
-def _dot(a: Mapping[Hashable, float] | Floats, b: Mapping[Hashable, float] | Floats) -> float:
-    if isinstance(a, Mapping) or isinstance(b, Mapping):
-        if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
-            return 0.0
-        return sum(d * b[source] for source, d in a.items() if source in b)
-    return float(a @ b)
+def _dot(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> float:
+    return sum(d * b[source] for source, d in a.items() if source in b)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

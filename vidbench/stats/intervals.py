@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-DRAWS = 2000
+TAIL_PROMPTS = 100
+"""Independent prompts below which a worst decile has no interval: it rests on a tenth of them, and its bias is larger
+than its spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +63,6 @@ def _reduce(values: NDArray[np.float64], how: str, *, higher_is_better: bool) ->
     return np.asarray(result, dtype=np.float64)
 
 
-def reduce_weighted(
-    values: NDArray[np.float64], counts: NDArray[np.int64], how: str, *, higher_is_better: bool
-) -> NDArray[np.float64]:
-    """`aggregate` of resamples in which value i stands `counts[r, i]` times.
-
-    Args:
-        values: (N,) finite.
-        counts: (R, N), 0 or more.
-        how: as for `aggregate`.
-        higher_is_better: as for `aggregate`.
-
-    Returns:
-        (R,); NaN where a resample is empty.
-    """
-    if how in ("mean", "rate"):
-        total = np.sum(counts, axis=1)
-        weighed = counts @ (values if how == "mean" else (values != 0).astype(np.float64))
-        return np.asarray(np.divide(weighed, total, out=np.full(len(counts), np.nan), where=total > 0))
-    order = np.argsort(values if higher_is_better else -values, kind="stable")
-    ordered, upto = values[order], np.cumsum(counts[:, order], axis=1)
-    n = upto[:, -1]
-    if how == "median":
-        # The k-th value of a resample is the first whose running count reaches k.
-        lower, upper = ((upto < k[:, None]).sum(axis=1) for k in ((n + 1) // 2, n // 2 + 1))
-        last = values.size - 1
-        result = (ordered[np.minimum(lower, last)] + ordered[np.minimum(upper, last)]) / 2
-    elif how == "worst_decile":
-        taken = np.ceil(n / 10)
-        within = np.minimum(upto, taken[:, None])
-        result = np.diff(within, axis=1, prepend=0) @ ordered / np.maximum(taken, 1)
-    else:
-        raise ValueError(f"no aggregation is called '{how}'")
-    return np.where(n > 0, result, np.nan)
-
-
 def cluster_interval(
     values: NDArray[np.float64],
     clusters: Sequence[Hashable],
@@ -103,18 +70,18 @@ def cluster_interval(
     *,
     higher_is_better: bool,
     value_range: tuple[float, float] = (-math.inf, math.inf),
-    seed: int = 0,
 ) -> Interval:
     """95 % interval of `aggregate` by clusters of clips.
 
-    Which interval a kind of aggregate takes was chosen by coverage at few prompts, see `benchmarks/stats_coverage.py`:
+    No draws are made: all follow from how the aggregate moves when a prompt weighs more or less, to first order, which
+    at few prompts covers the truth more often than percentiles of resamples do (`benchmarks/stats_coverage.py`).
 
-    - mean: Student's t on the linearised cluster-robust variance (G/(G-1) times the sum of squared cluster totals of
-      the residuals, over N^2; G-1 degrees of freedom); a percentile bootstrap runs narrow for a dozen prompts.
+    - mean: Student's t on the cluster-robust variance (G/(G-1) times the sum of squared cluster totals of the
+      residuals, over N^2; G-1 degrees of freedom).
     - rate: Wilson's interval, which stays honest at 0 of N. Where clips share prompts, their number is cut to what
       they are worth (N over the design effect; the number of prompts where nothing varies) and z becomes t.
-    - median: the clips' ranks that bound a share of one half with the same interval (R. Woodruff, JASA 47, 1952).
-    - worst decile: percentiles of `DRAWS` seeded resamples of whole clusters.
+    - median: the values at the ranks that bound a share of one half by the same interval (R. Woodruff, JASA 47, 1952).
+    - worst decile: as the mean, of each clip's part in it (see `pseudo_values`); none below `TAIL_PROMPTS` prompts.
 
     Args:
         values: (N,) finite clip scores.
@@ -122,38 +89,81 @@ def cluster_interval(
         how: as for `aggregate`.
         higher_is_better: as for `aggregate`.
         value_range: the interval is cut to it.
-        seed: of the resampling.
     """
     labels = {label: i for i, label in enumerate(dict.fromkeys(clusters))}
     index = np.array([labels[label] for label in clusters], dtype=np.int64)
     groups = len(labels)
     what = "prompts" if groups < values.size else "clips"
-    if groups < 2:
-        return Interval(None, None, f"no interval: {groups} independent {what[:-1]}, 2 are needed")
+    none = _no_interval(values, groups, what, how)
+    if none is not None:
+        return Interval(None, None, f"no interval: {none}")
     if how == "rate":
         if groups == values.size:
             return wilson_interval(int(np.count_nonzero(values)), values.size)
         low, high = _share_interval((values != 0).astype(np.float64), index, groups)
         return Interval(max(0.0, low), min(1.0, high), f"Wilson over {groups} prompts")
-    if np.all(values == values[0]):
-        return Interval(None, None, f"no interval: all {values.size} values are equal, so their spread is not known")
-    if how == "mean":
-        mean, half = float(np.mean(values)), _student(groups - 1) * math.sqrt(_variance(values, index, groups))
-        low, high, method = mean - half, mean + half, f"t over {groups} {what}"
-    elif how == "median":
-        middle = np.median(values)
-        below = (values < middle) + 0.5 * (values == middle)
-        shares = np.clip(_share_interval(below, index, groups, share=0.5), 0.0, 1.0)
-        low, high = (float(q) for q in np.quantile(values, shares, method="hazen"))
+    if how == "median":
+        low, high, _ = _around_the_median(values, index, groups)
         method = f"Woodruff over {groups} {what}"
     else:
-        counts = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
-        results = reduce_weighted(values, counts[:, index], how, higher_is_better=higher_is_better)
-        low, high = (float(q) for q in np.percentile(results, [2.5, 97.5]))
-        method = f"bootstrap over {groups} {what}"
+        value = aggregate(values, how, higher_is_better=higher_is_better)
+        moving = pseudo_values(values, index, groups, how, higher_is_better=higher_is_better)
+        half = _student(groups - 1) * math.sqrt(_variance(moving, index, groups))
+        low, high, method = value - half, value + half, f"t over {groups} {what}"
     if low == high:
-        return Interval(None, None, f"no interval: {how.replace('_', ' ')} of nearly equal values over {groups} {what}")
+        return Interval(None, None, f"no interval: most of the {values.size} values are equal")
     return Interval(max(low, value_range[0]), min(high, value_range[1]), method)
+
+
+def _no_interval(values: NDArray[np.float64], groups: int, what: str, how: str) -> str | None:
+    """Why nothing can be said of the spread of these values."""
+    if groups < 2:
+        return f"{groups} independent {what[:-1]}, 2 are needed"
+    if how == "worst_decile" and groups < TAIL_PROMPTS:
+        return f"a worst decile needs {TAIL_PROMPTS} independent {what}, not {groups}"
+    if how != "rate" and np.all(values == values[0]):
+        return f"all {values.size} values are equal, so their spread is not known"
+    return None
+
+
+def pseudo_values(
+    values: NDArray[np.float64], index: NDArray[np.int64], groups: int, how: str, *, higher_is_better: bool
+) -> NDArray[np.float64]:
+    """Numbers whose mean moves as the aggregate does, to first order, when clips weigh more or less: (N,).
+
+    Args:
+        values: (N,) finite clip scores.
+        index: (N,) the cluster of each, 0..groups-1.
+        groups: how many clusters, 2 or more.
+        how: as for `aggregate`.
+        higher_is_better: as for `aggregate`.
+    """
+    if how == "mean":
+        return values
+    if how == "rate":
+        return np.asarray(values != 0, dtype=np.float64)
+    if how == "median":
+        # Raising the share below the median by d lowers the median by d times the width that such a share spans here.
+        _, _, slope = _around_the_median(values, index, groups)
+        return np.asarray(-slope * _below(values), dtype=np.float64)
+    if how == "worst_decile":
+        edge = np.quantile(values, 0.1 if higher_is_better else 0.9, method="hazen")
+        return np.asarray(np.minimum(values - edge, 0) if higher_is_better else np.maximum(values - edge, 0)) * 10
+    raise ValueError(f"no aggregation is called '{how}'")
+
+
+def _below(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    middle = np.median(values)
+    return np.asarray((values < middle) + 0.5 * (values == middle))
+
+
+def _around_the_median(
+    values: NDArray[np.float64], index: NDArray[np.int64], groups: int
+) -> tuple[float, float, float]:
+    """Woodruff's interval, and its width over the width in shares."""
+    shares = np.clip(_share_interval(_below(values), index, groups, share=0.5), 0.0, 1.0)
+    low, high = (float(q) for q in np.quantile(values, shares, method="hazen"))
+    return low, high, (high - low) / float(shares[1] - shares[0])
 
 
 def _variance(values: NDArray[np.float64], index: NDArray[np.int64], groups: int) -> float:
