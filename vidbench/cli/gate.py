@@ -65,9 +65,7 @@ def command() -> None:
 @command.command("judge", cls=_Judge, epilog=EPILOG)
 @click.argument("path", metavar="RUN|CLIPS", type=click.Path(path_type=Path))
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Policy file; see docs/gate.md.")
-@click.option(
-    "--baseline", type=click.Path(path_type=Path), help="Run folder to compare with, for rules with max_loss."
-)
+@click.option("--baseline", type=click.Path(path_type=Path), help="Run folder to compare with, for rules with max_loss.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML: a test case a rule, and one a clip.")
 @click.option("--sarif", type=click.Path(path_type=Path), help="Write SARIF 2.1.0.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the whole verdict as JSON.")
@@ -129,9 +127,7 @@ def init_command(run: Path, output: Path | None, model: str | None, *, overwrite
     from vidbench.gate.policy import FindingsRule
     from vidbench.results import load_run
 
-    locating = {
-        name for rule in _policy(None).rules if isinstance(rule, FindingsRule) for name in rule.findings.metrics
-    }
+    locating = {name for rule in _policy(None).rules if isinstance(rule, FindingsRule) for name in rule.findings.metrics}
     text = draft(load_run(run), model=model, locating=locating)
     if output is None:
         click.echo(text, nl=False)
@@ -250,10 +246,7 @@ def _show(verdict: Verdict, run: Run) -> None:
         lines.append(f"  and {wording.count(len(verdict.flagged) - 20, 'clip')} more")
     for check in verdict.of("passed"):
         if check.required and check.clips:
-            lines += [
-                "",
-                f"{wording.count(len(check.clips), 'clip')} not judged in full, which is no pass; look yourself:",
-            ]
+            lines += ["", f"{wording.count(len(check.clips), 'clip')} not judged in full, which is no pass; look yourself:"]
             lines += [f"  {clip.clip}: {clip.told}" for clip in check.clips[:5]]
             lines += [f"  and {len(check.clips) - 5} more"] if len(check.clips) > 5 else []
     lines += ["", *verdict.accepted] if verdict.accepted else []
