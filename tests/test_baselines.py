@@ -244,14 +244,14 @@ def test_a_run_scores_baselines_beside_its_models_without_ranking_them(vidbench,
     assert all(s.rank is None for s in run.summary.scores if s.model in broken)
     assert {o.rank for o in run.summary.overall if o.model not in broken} <= {1, 2, 3}
     # A still picture does not flicker: the metric can't see that nothing moves, and the run says so.
-    (flag,) = [f for f in run.summary.flags if f.metric == "temporal_flickering" and f.baseline == "baseline:frozen"]
+    (flag,) = [f for f in run.summary.flags if f.metric == "temporal_flickering" and f.baseline == "frozen"]
     assert set(flag.above) == {"a", "b", "true"}
-    assert "temporal_flickering puts the broken baseline baseline:frozen above a, b, true" in done.stdout
-    assert not [f for f in run.summary.flags if f.metric == "frozen_frames" and f.baseline == "baseline:frozen"]
+    assert "temporal_flickering puts broken baselines above models: frozen above a, b, true" in done.stdout
+    assert not [f for f in run.summary.flags if f.metric == "frozen_frames" and f.baseline == "frozen"]
     # Right pixels with a wrong prompt are nothing that a metric of pixels could see.
-    assert not [f for f in run.summary.flags if f.baseline == "baseline:wrong-prompt"]
+    assert not [f for f in run.summary.flags if f.baseline == "wrong-prompt"]
     text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "Blind to a failure:" in text
+    assert "Does not see frozen:" in text
     assert "a broken baseline: not ranked" in text
 
     resumed = vidbench(*arguments, *metrics)

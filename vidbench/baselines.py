@@ -23,7 +23,7 @@ from vidbench.clips import Clip, ClipFolder, content_hash, load_actions
 from vidbench.damage import ClipArray, damage
 from vidbench.errors import ClipError, InputError
 from vidbench.files import write_json
-from vidbench.results import BASELINE
+from vidbench.results import BASELINE_PREFIX, is_baseline
 from vidbench.video import ClipReader, Frames, Limits, encode_h264
 
 CLIPS = 24
@@ -51,7 +51,7 @@ class Baseline:
     @property
     def model(self) -> str:
         """The model's name in results."""
-        return f"{BASELINE}{self.name}"
+        return f"{BASELINE_PREFIX}{self.name}"
 
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
@@ -77,7 +77,7 @@ def named(text: str) -> tuple[str, ...]:
     Raises:
         InputError: an unknown name.
     """
-    names = tuple(dict.fromkeys(name.strip().removeprefix(BASELINE) for name in text.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name.strip().removeprefix(BASELINE_PREFIX) for name in text.split(",") if name.strip()))
     if names == ("all",):
         return tuple(BASELINES)
     unknown = [name for name in names if name not in BASELINES]
@@ -130,7 +130,7 @@ def plan(
         most: clips of one baseline; they are spread over the scenes.
         avoid: ids of clips that are taken only if there are no others, as are the clips' true clips: the reference set.
     """
-    own = [clip for clip in folder.clips if not clip.model.startswith(BASELINE)]
+    own = [clip for clip in folder.clips if not is_baseline(clip.model)]
     true = {clip.reference for clip in own}
     sources = _sources([clip for clip in own if clip.id not in avoid and clip.path not in true] or own, most)
     planned: list[Planned] = []
@@ -190,7 +190,7 @@ def _planned(baseline: Baseline, sources: Sequence[Clip], clips: Sequence[Clip],
         file = f"{baseline.name}/{stem}{suffix}"
         clip = replace(
             source,
-            id=f"{BASELINE}{file}",
+            id=f"{BASELINE_PREFIX}{file}",
             path=source.path if baseline.damage is None else root / file,
             model=baseline.model,
             kind=source.kind if baseline.damage is None else "video" if suffix == ".mp4" else "array",
@@ -365,7 +365,7 @@ def write_folder(
     for item in planned.clips:
         if item.clip.id in failed:
             continue
-        file = item.clip.id.removeprefix(BASELINE)
+        file = item.clip.id.removeprefix(BASELINE_PREFIX)
         if item.copied:
             file = str(PurePosixPath(file).with_suffix(item.source.path.suffix))
             _copy(item.source.path, out / file)

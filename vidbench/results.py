@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised whenever a file of the run folder changes in a way that an older reader would misread."""
 
-Status = Literal["scored", "skipped", "failed"]
+BASELINE_PREFIX = "baseline:"
+"""Models whose names begin so are broken on purpose (`vidbench.baselines`): shown, never ranked."""
 
-BASELINE = "baseline:"
-"""A model whose name begins so is a broken baseline (frozen, shuffled, noise …): shown, never ranked."""
+Status = Literal["scored", "skipped", "failed"]
 
 
 def is_baseline(model: str) -> bool:
     """Whether it is a broken baseline, which no metric should place above a real model."""
-    return model.startswith(BASELINE)
+    return model.startswith(BASELINE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ class BaselineFlag:
 
     metric: str
     baseline: str
-    """The baseline, `baseline:frozen` say."""
+    """The baseline's name, without its prefix."""
     above: tuple[str, ...]
     """Models with a worse value than the baseline."""
     certain: tuple[str, ...]
@@ -345,7 +345,7 @@ _TUPLES = frozenset(
         "plugin_failures",
         "needs",
         "above",
-        "certain",
+        "apart",
     }
 )
 

@@ -21,7 +21,7 @@ from vidbench.damage import damage
 from vidbench.errors import InputError, PluginError
 from vidbench.metric import Metric
 from vidbench.plugins import metrics
-from vidbench.results import BASELINE, ClipRow, ModelScore, Run
+from vidbench.results import BASELINE_PREFIX, ClipRow, ModelScore, Run
 from vidbench.run.engine import Request, Result, execute
 from vidbench.run.plan import Selection
 from vidbench.video import encode_h264
@@ -114,7 +114,7 @@ def selftest(
     if events:
         tell("making clips of balls in flight and breaking them")
         clips = _broken(folder / "events", {b for wanted in events.values() for b in wanted})
-        claims += _tested(chosen, events, clips, None, folder / "events" / "run", BASELINE, jobs, tell)
+        claims += _tested(chosen, events, clips, None, folder / "events" / "run", BASELINE_PREFIX, jobs, tell)
     silent = tuple(sorted(name for name in chosen if name not in pixels and name not in events))
     return Report(tuple(sorted(claims, key=lambda c: (c.metric, c.broken))), silent)
 

@@ -16,10 +16,10 @@ COMMANDS = {
     "reference": "write down the statistics of a reference set once, for many runs",
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
+    "gate": "judge a run or clips by a policy: may they ship?",
     "compare": "say what got better or worse between two runs or two models",
     "serve": "look through the clips of large runs in a browser",
     "baselines": "make broken copies of your clips, to see what failure looks like",
-    "gate": "judge a run or clips by a policy: may they ship?",
     "list": "list metrics, extractors, suites and reports",
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
@@ -27,8 +27,8 @@ COMMANDS = {
     "physics": "render clips with known violations; train and score the plausibility checks on them",
     "calibrate": "set your own threshold of the plausibility checks from good clips",
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
-    "selftest": "check that the installed metrics notice broken clips",
     "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
+    "selftest": "check that the installed metrics notice broken clips",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

@@ -320,8 +320,8 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
             "max_pixels": request.limits.max_pixels,
             "max_frames": request.limits.max_frames,
             "clip_timeout": request.clip_timeout,
-            **({"baselines": list(request.baselines)} if request.baselines else {}),
             **({"rank_weights": dict(selection.rank_weights)} if selection.rank_weights else {}),
+            "baselines": list(request.baselines) or None,
         },
         inputs={_relative(path, folder.root): _file_hash(path) for path in folder.inputs},
     )
