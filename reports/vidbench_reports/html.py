@@ -165,7 +165,8 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
     data = RunData(run)
     models, marks = data.models, data.marks
     columns = _columns(run, run.summary, marks) if run.summary is not None else []
-    script, style = asset("clip.js") + asset("report.js"), asset("report.css")
+    script = asset("clip.js") + asset("list.js") + asset("report.js")
+    style = asset("report.css")
     sources, media = media_sources(run, media_budget)
     evidence, shown = evidence_sources(run, evidence_budget)
     statuses = Counter(row.status for row in run.clips)

@@ -255,7 +255,7 @@ const vidbench = (() => {
           return h("li", {}, h("button", { type: "button", onclick: () => open(row) },
             h("span", { class: "model-cell" }, row.model === null ? null : marks(run.models[row.model]),
               h("span", {}, h("bdi", {}, row.model === null ? row.id : run.models[row.model].name),
-                row.findings.length ? h("small", {}, many(row.findings.length, "finding")) : null)),
+                row.found ? h("small", {}, many(row.found, "finding")) : null)),
             source === null ? null : h("img", { src: source, alt: "", loading: "lazy", decoding: "async" })));
         })));
     }
@@ -295,5 +295,8 @@ const vidbench = (() => {
     return { address, filmstrip, findingList, panel };
   }
 
-  return { calm, h, s, breakable, many, number, marks, order, other, chooser, startTheme, views };
+  /** Use a value now, or when it is there. */
+  const then = (value, use, fail) => (value instanceof Promise ? value.then(use, fail ?? (() => {})) : use(value));
+
+  return { calm, h, s, breakable, many, number, marks, order, other, chooser, startTheme, then, views };
 })();
