@@ -24,7 +24,7 @@ from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
 MEDIA_BUDGET = 24 * 2**20
 """Bytes of pictures and videos that go into the page; the others are linked."""
-EVIDENCE_BUDGET = 3 * 2**20
+EVIDENCE_BUDGET = 2 * 2**20
 """Bytes of pictures of findings that go into the page beside those; the others are linked."""
 PLOT_MARGIN = 4.0
 """Per cent of a plot's width that stay free at both ends, so that marks at the ends are whole."""

@@ -281,12 +281,14 @@ const vidbench = (() => {
       };
       const list = findingList(clip, show, false);
       const found = [timeline(clip, video?.watch, video?.seek), below ? null : list].filter((part) => part !== null);
+      const scores = clip.scores.length ? h("div", {}, h("h3", { class: "minor" }, "Scores"), scoreTable(clip)) : null;
       parts.push(h("div", { class: video === null ? "columns single" : "columns" },
         video?.element,
         h("div", { class: "side" },
           found.length ? h("div", {}, h("h3", { class: "minor" }, many(clip.findings.length, "finding")), found) : null,
-          clip.scores.length ? h("div", {}, h("h3", { class: "minor" }, "Scores"), scoreTable(clip)) : null)));
-      if (below) parts.push(h("div", {}, h("h3", { class: "minor" }, "What was found"), list));
+          below ? null : scores)));
+      // What was found is what one opens a clip for: it comes before the long table.
+      if (below) parts.push(h("div", {}, h("h3", { class: "minor" }, "What was found"), list), ...(scores === null ? [] : [scores]));
       const same = siblings(clip, open);
       if (same !== null) parts.push(same);
       return h("div", { class: "panel" }, parts);
