@@ -18,9 +18,14 @@ from vidbench.results import load_run
 from vidbench.video import ClipReader, encode_h264
 
 
-def pixels(path: Path, kind: str = "video") -> np.ndarray:
-    with ClipReader(Clip("x", path, "m", kind=kind)) as reader:
+def pixels(path: Path | None) -> np.ndarray:
+    assert path is not None
+    with ClipReader(Clip("x", path, "m")) as reader:
         return np.concatenate([frames.pixels for frames in reader])
+
+
+def actions_of(clip: Clip) -> np.ndarray:
+    return np.asarray(load_actions(clip))
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def test_prompt_seed_actions_reference_and_further_columns_are_kept(folder, tmp_
             continue
         source = sources[clip.extra["baseline_of"]]
         assert (clip.prompt, clip.seed, clip.extra["style"]) == (source.prompt, 7, "sketch")
-        assert np.array_equal(load_actions(clip), load_actions(source))
+        assert np.array_equal(actions_of(clip), actions_of(source))
         assert np.array_equal(pixels(clip.reference), pixels(source.reference))
         assert clip.reference.is_relative_to((tmp_path / "out").resolve())
 
@@ -108,11 +113,11 @@ def test_wrong_prompts_and_actions_are_another_clips(folder, tmp_path):
         if clip.model == "baseline:wrong-prompt":
             assert clip.prompt != source.prompt
             assert clip.prompt in prompts
-            assert np.array_equal(load_actions(clip), load_actions(source))
+            assert np.array_equal(actions_of(clip), actions_of(source))
         else:
             assert clip.prompt == source.prompt
-            assert len(load_actions(clip)) == len(load_actions(source)) == 9
-            assert not np.array_equal(load_actions(clip), load_actions(source))
+            assert len(actions_of(clip)) == len(actions_of(source)) == 9
+            assert not np.array_equal(actions_of(clip), actions_of(source))
 
 
 def test_scenes_enter_once_from_the_models_in_turn(folder, tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -205,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
                 _copy(file, self.wfile, end - start)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:
+def _copy(source: BinaryIO, target: BufferedIOBase, length: int) -> None:
     while length > 0 and (piece := source.read(min(_PIECE, length))):
         target.write(piece)
         length -= len(piece)

@@ -6,7 +6,7 @@ then equal names where a side has no prompt. A name that was used for another pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -138,7 +138,8 @@ def pair_clips(before: Iterable[ClipRow], after: Iterable[ClipRow]) -> Pairing:
     right = {row.clip: row for row in sorted(after, key=lambda row: row.clip)}
     pairs: list[ClipPair] = []
 
-    def match(key: _Key) -> None:
+    def match(key: Callable[[ClipRow], tuple[str, ...] | None]) -> None:
+        """Pair what shares a key; None keeps a clip out."""
         waiting: dict[tuple[str, ...], list[ClipRow]] = {}
         for row in right.values():
             if (k := key(row)) is not None:
@@ -163,9 +164,3 @@ def pair_clips(before: Iterable[ClipRow], after: Iterable[ClipRow]) -> Pairing:
         tuple(left.values()),
         tuple(right.values()),
     )
-
-
-class _Key:
-    """What two clips must share; None keeps a clip out."""
-
-    def __call__(self, row: ClipRow) -> tuple[str, ...] | None: ...
