@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from vidbench import __version__, baselines
 from vidbench.clips import Clip, ClipFolder, NotScored, content_hash, discover, pair_by_name
 from vidbench.errors import ClipError, InputError
-from vidbench.files import default_folder
+from vidbench.files import default_folder, folder_id
 from vidbench.metric import ClipMetric
 from vidbench.plugins import extractors, metrics, reports, suites
 from vidbench.reference import SUFFIX, ReferenceFile, read_reference
@@ -29,7 +29,6 @@ from vidbench.run.shard import Outcome, clip_key, failed_outcome
 from vidbench.run.store import RunStore
 from vidbench.summary import summarise
 from vidbench.video import Limits
-
 
 BASELINES = "baselines"
 """Where in the run folder the broken baselines lie."""
@@ -119,9 +118,7 @@ def execute(request: Request, listener: Listener) -> Result:
         folder = pair_by_name(folder, reference)
     broken = baselines.Plan((), {})
     if request.baselines:
-        broken = baselines.plan(
-            folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference)
-        )
+        broken = baselines.plan(folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference))
         folder = replace(folder, clips=(*folder.clips, *(item.clip for item in broken.clips)))
     cache_folder = default_folder() if request.cache else None
     cache_limit = default_limit()
@@ -316,7 +313,7 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
         seed=request.seed,
         platform=_platform(),
         settings={
-            "folder_id": _folder_id(request.clips),
+            "folder_id": folder_id(request.clips),
             "reference_id": _reference_id(request.reference),
             "pair_by_name": request.pair_by_name,
             "fps": request.fps,
@@ -348,12 +345,7 @@ def _reference_id(path: Path | None) -> str | None:
     """A folder is known by its place, a file by its content."""
     if path is None:
         return None
-    return _file_hash(path)[:16] if path.is_file() else _folder_id(path)
-
-
-def _folder_id(path: Path) -> str:
-    """Tells folders apart that were given by the same relative path."""
-    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return _file_hash(path)[:16] if path.is_file() else folder_id(path)
 
 
 def _platform() -> dict[str, str]:
