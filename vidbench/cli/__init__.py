@@ -17,7 +17,7 @@ COMMANDS = {
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
     "gate": "judge a run or clips by a policy: may they ship?",
-    "list": "list metrics, extractors, suites and reports",
+    "list": "list metrics, extractors, suites, reports and generators",
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
     "doctor": "say what is installed and what each missing thing costs",
