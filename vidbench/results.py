@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised whenever a file of the run folder changes in a way that an older reader would misread."""
 
-Status = Literal["scored", "skipped", "failed"]
+BASELINE_PREFIX = "baseline:"
+"""Models whose names begin so are broken on purpose (`vidbench.baselines`): shown, never ranked."""
 
-BASELINE = "baseline:"
-"""A model whose name begins so is a broken baseline (frozen, shuffled, noise …): shown, never ranked."""
+Status = Literal["scored", "skipped", "failed"]
 
 
 def is_baseline(model: str) -> bool:
     """Whether it is a broken baseline, which no metric should place above a real model."""
-    return model.startswith(BASELINE)
+    return model.startswith(BASELINE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class MetricFacts:
     """Checksum of the weights by extractor name; empty where there are none."""
     distribution: str = "vidbench"
     """The installed package the metric comes from."""
+    needs: tuple[str, ...] = ()
+    """What it reads besides pixels: `prompt`, `actions`. Empty in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,19 @@ class TotalScore:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineFlag:
+    """A metric that judges and puts a broken baseline above a model: it does not see that failure."""
+
+    metric: str
+    baseline: str
+    """The baseline's name, without its prefix."""
+    above: tuple[str, ...]
+    """Models with a worse value than the baseline."""
+    certain: tuple[str, ...]
+    """Those of them whose difference over prompts is certain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """`summary.json`: what the run says about models."""
 
@@ -232,6 +247,8 @@ class Summary:
     warnings: tuple[str, ...] = ()
     totals: tuple[TotalScore, ...] = ()
     """One a model where the suite has a weighted total, in order of `models`."""
+    flags: tuple[BaselineFlag, ...] = ()
+    """Metrics that put broken baselines above models, where the run has baselines."""
 
     def score(self, model: str, metric: str) -> ModelScore | None:
         """The value of one model and metric."""
@@ -326,6 +343,9 @@ _TUPLES = frozenset(
         "evidence_frames",
         "models",
         "plugin_failures",
+        "needs",
+        "above",
+        "apart",
     }
 )
 
@@ -442,6 +462,7 @@ def read_summary(folder: Path) -> Summary | None:
     values["scores"] = tuple(from_json(ModelScore, s) for s in values["scores"])
     values["overall"] = tuple(from_json(OverallRank, o) for o in values["overall"])
     values["totals"] = tuple(from_json(TotalScore, t) for t in values.get("totals", ()))
+    values["flags"] = tuple(from_json(BaselineFlag, f) for f in values.get("flags", ()))
     return from_json(Summary, values)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from vidbench.estimates import MetricRows, unit_of
 from vidbench.results import (
+    BASELINE_PREFIX,
+    BaselineFlag,
     ClipRow,
     MetricFacts,
     ModelScore,
@@ -73,6 +75,7 @@ def summarise(
     rows: dict[tuple[str, str], list[ScoreRow]] = {}
     for score in scores:
         rows.setdefault((score.model, score.metric), []).append(score)
+    yardsticks = [model for model in yardsticks if not is_baseline(model)]
     values: list[ModelScore] = []
     estimates: dict[str, MetricRows] = {}
     for facts in metrics:
@@ -85,6 +88,7 @@ def summarise(
             for model in models
         ]
         values.extend(_ranked(of_metric, estimates[facts.name], yardsticks))
+    flags = _flags(values, estimates, yardsticks)
     standing = overall_standing(models, values, estimates, yardsticks, weights, seed)
     places = _overall(models, standing, yardsticks)
     return Summary(
@@ -95,9 +99,10 @@ def summarise(
         warnings=(
             *warnings,
             *_above_the_truth(values, estimates, yardsticks),
-            *_baselines_above(values, estimates, yardsticks),
+            *_told_flags(flags),
         ),
         totals=tuple(total_score(o.model, values, total, left_out or {}) for o in places) if total is not None else (),
+        flags=tuple(flags),
     )
 
 
@@ -237,34 +242,44 @@ def _above_the_truth(
     return told
 
 
-def _baselines_above(
+def _flags(
     scores: Sequence[ModelScore], estimates: Mapping[str, MetricRows], yardsticks: Collection[str]
-) -> list[str]:
-    """A metric that puts a broken baseline above a real model can be gamed by that kind of failure."""
-    told = []
+) -> list[BaselineFlag]:
+    """Metrics that judge and put a broken baseline above a real model: they can be gamed by that kind of failure.
+
+    A baseline whose prompts or actions are wrong says nothing of a metric that never reads them.
+    """
+    flags = []
     for metric, rows in estimates.items():
         if rows.facts.diagnostic:
             continue
         of_metric = {s.model: s for s in scores if s.metric == metric and s.value is not None and s.note is None}
         real = [model for model in of_metric if model not in yardsticks and not is_baseline(model)]
+        sign = 1 if rows.facts.higher_is_better else -1
         for broken in filter(is_baseline, of_metric):
+            name = broken.removeprefix(BASELINE_PREFIX)
+            if name.startswith("wrong-") and name.removeprefix("wrong-") not in rows.facts.needs:
+                continue
             level = of_metric[broken].value or 0.0
-            sign = 1 if rows.facts.higher_is_better else -1
-            beaten = [model for model in real if sign * ((of_metric[model].value or 0.0) - level) < 0]
-            if beaten:
-                certain = set(_certainly_above(rows, beaten, broken, turned=True))
-                surely = [model for model in beaten if model in certain]
-                told.append(
-                    f"{metric} puts the broken baseline {broken} above {', '.join(beaten)}"
-                    + (
-                        f" (certain for {', '.join(surely)})"
-                        if surely and len(surely) < len(beaten)
-                        else " (certain)"
-                        if surely
-                        else " (by value; the difference over prompts is not certain)"
-                    )
-                    + ": this metric alone can't tell them from a failure"
-                )
+            above = [model for model in real if sign * ((of_metric[model].value or 0.0) - level) < 0]
+            if above:
+                certain = set(_certainly_above(rows, above, broken, turned=True))
+                flags.append(BaselineFlag(metric, name, tuple(above), tuple(m for m in above if m in certain)))
+    return flags
+
+
+def _told_flags(flags: Sequence[BaselineFlag]) -> list[str]:
+    """One line a metric."""
+    told = []
+    for metric in dict.fromkeys(flag.metric for flag in flags):
+        parts = []
+        for flag in (f for f in flags if f.metric == metric):
+            sure = f" (certain for {', '.join(flag.certain)})" if flag.certain else " (not certain)"
+            parts.append(f"{flag.baseline} above {', '.join(flag.above)}{sure}")
+        told.append(
+            f"{metric} puts broken baselines above models: {'; '.join(parts)}: it does not see these failures, so a "
+            "better value here does not mean that they are absent"
+        )
     return told
 
 

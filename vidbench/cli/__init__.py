@@ -17,7 +17,13 @@ COMMANDS = {
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
     "gate": "judge a run or clips by a policy: may they ship?",
+    "compare": "say what got better or worse between two runs or two models",
+    "serve": "look through the clips of large runs in a browser",
+    "baselines": "make broken copies of your clips, to see what failure looks like",
     "list": "list metrics, extractors, suites, reports and generators",
+    "train": "train a reference generator on a budget of CPU-seconds or steps",
+    "generate": "make clips with a trained reference generator",
+    "play": "steer the world model in the browser, the true game beside it",
     "describe": "say all about one metric",
     "weights": "list, fetch, check and import the weight files that some metrics need",
     "doctor": "say what is installed and what each missing thing costs",
@@ -25,6 +31,7 @@ COMMANDS = {
     "calibrate": "set your own threshold of the plausibility checks from good clips",
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
     "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
+    "selftest": "check that the installed metrics notice broken clips",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vidbench import wording
+from vidbench.results import is_baseline
 
 if TYPE_CHECKING:
     from vidbench.clips import ClipFolder
-    from vidbench.results import ClipRow, MetricFacts, ModelScore, Run, Summary
+    from vidbench.results import ClipRow, MetricFacts, ModelScore, OverallRank, Run, Summary
     from vidbench.run.engine import Result
     from vidbench.run.plan import Selection
 
@@ -158,7 +159,7 @@ def print_table(console: RichConsole, run: Run) -> None:
     if summary is None or not summary.models:
         return
     metrics = [*wording.judging(run), *wording.describing(run)]
-    places = [(str(place.rank or ("ref" if place.note else "–")), place.model) for place in summary.overall]
+    places = [(str(place.rank or _unranked(place)), place.model) for place in summary.overall]
     heads = [f"{m.name} {wording.arrow(m) or '–'}" for m in metrics]
     cells = [[_cell(m, summary.score(model, m.name), summary) for m in metrics] for _, model in places]
     wide = Table(header_style="bold", pad_edge=False)
@@ -183,6 +184,12 @@ def print_table(console: RichConsole, run: Run) -> None:
     for of, note in wording.notes(summary):
         click.echo(f"* {of}: {wording.plain(note)}")
     click.echo(summary.rule)
+
+
+def _unranked(place: OverallRank) -> str:
+    if is_baseline(place.model):
+        return "broken"
+    return "ref" if place.note else "–"
 
 
 def _cell(facts: MetricFacts, score: ModelScore | None, summary: Summary) -> Text:

@@ -267,4 +267,5 @@ def _facts(
         extractors=identities,
         weights=weights,
         distribution=distribution,
+        needs=tuple(what for what in ("prompt", "actions") if getattr(metric.needs, what)),
     )
