@@ -4,8 +4,9 @@
     python -m benchmarks.planning --quick
 
 One network is told actions in half of its training and goals in the other half. It is trained on training rooms only:
-sticky random play for actions, an expert's walks for goals. Says how exact its frames are, how well inverse dynamics reads
-them, and what each planner reaches beside chance, greed and the oracle. Budgets are CPU-seconds of this process.
+sticky random play for actions, an expert's walks for goals. Says how exact its frames are, how well inverse dynamics
+reads them, and what each planner reaches beside chance, greed and the oracle. Budgets are CPU-seconds of this process,
+estimated from the first steps.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from vidbench.worldmodel.game import (
     training_seed,
 )
 from vidbench.worldmodel.optimiser import MovingAverage, Optimiser, OptimiserConfig
-from vidbench.worldmodel.plan.contest import Models, contest, quick_inverse
+from vidbench.worldmodel.plan.contest import Models, Row, contest, quick_inverse
 from vidbench.worldmodel.rooms.settings import GOAL_WORDS
 
 PAST = 4
@@ -51,9 +52,11 @@ class Learned:
         self._generator = torch.Generator().manual_seed(seed)
 
     def imagine(self, history: FrameArray, actions: NDArray[np.int64]) -> FrameArray:
+        """See `Imagination.imagine`."""
         return self._roll(history, torch.from_numpy(actions), None, actions.shape[1])
 
     def imagine_goal(self, history: FrameArray, goals: NDArray[np.int64], steps: int) -> FrameArray:
+        """See `GoalImagination.imagine_goal`."""
         return self._roll(history, None, torch.from_numpy(goals), steps)
 
     @torch.inference_mode()
@@ -186,7 +189,7 @@ def main() -> None:
     goals = np.arange(given.rooms) % len(GOAL_WORDS)
     inverse, _ = quick_inverse(given.seed)
 
-    def told(row) -> None:  # type: ignore[no-untyped-def]
+    def told(row: Row) -> None:
         result = row.result
         low, high = result.interval.low or 0.0, result.interval.high or 0.0
         goals_told = ", ".join(f"{goal} {rate:.2f}" for goal, rate in result.rate_by_goal().items())
