@@ -32,8 +32,8 @@ Examples:
     "--model",
     default="simulator",
     show_default=True,
-    help="What planners imagine with: simulator, deaf, copy, or a generator, NAME or NAME=FILE; two with a comma, where "
-    "one is told actions and one is told prompts.",
+    help="What planners imagine with: simulator, deaf, copy, or a generator as NAME or NAME=FILE; two with a comma, "
+    "where one is told actions and one is told prompts.",
 )
 @click.option("--planners", default="random,greedy,oracle,search,words", show_default=True, help="Who walks.")
 @click.option("--rooms", "count", type=click.IntRange(1), default=50, show_default=True, help="Held-out rooms.")
