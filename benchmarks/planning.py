@@ -102,9 +102,8 @@ def train(cpu_seconds: float, seed: int, width: int, depth: int, rooms: int) -> 
     network = DiT(DiTConfig(width=width, depth=depth, past_frames=PAST, actions=5, classes=5, temporal_blocks=()))
     free, experts = play(seed, rooms)
     # Of a walk, only what leads to the goal: staying there for long would teach to stand still.
-    late = [
-        (n, t) for n in range(len(experts)) for t in range(PAST, max(PAST + 1, int(experts.arrival[n]) + 2 - AHEAD))
-    ]
+    lasts = np.clip(experts.arrival + 2, PAST + 1 + AHEAD, experts.frames.shape[1] + 1) - AHEAD
+    late = [(n, t) for n in range(len(experts)) for t in range(PAST, int(lasts[n]))]
     walks, rng, times = np.array(late), np.random.default_rng(seed), Times()
     began, steps = time.process_time(), 0
     optimiser: Optimiser | None = None
