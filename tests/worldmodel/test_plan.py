@@ -8,7 +8,7 @@ from vidbench.errors import InputError
 from vidbench.generator import Generator, Imagined
 from vidbench.worldmodel.game import PROMPTS, Rooms, find_agent, heldout_seed, random_policy, record
 from vidbench.worldmodel.plan.baselines import GreedyAgent, OracleAgent, RandomAgent
-from vidbench.worldmodel.plan.contest import Models, contest, named_models
+from vidbench.worldmodel.plan.contest import Models, contest, named_models, one_step
 from vidbench.worldmodel.plan.imagination import CopyLast, Simulator
 from vidbench.worldmodel.plan.learned import trained_models
 from vidbench.worldmodel.plan.search import SearchAgent, goal_targets
@@ -133,6 +133,20 @@ def test_a_sentence_that_is_misunderstood_is_a_failure(rooms, inverse):
     models = named_models("simulator", rooms)
     [row] = contest(rooms, GOALS, ["words"], models, inverse, words=Contrary())
     assert row.result.rate == 0
+
+
+def test_one_step_says_how_exact_a_model_is_and_whether_it_can_be_read(inverse):
+    still = one_step(CopyLast(), inverse, count=40)
+    assert (still.exact_moves, still.exact_rest) == (0, 1)
+    assert still.inverse.n == 200
+    assert still.inverse.accuracy_moves <= 0.02
+    # The true game, shown the moments that are asked about.
+    world = Rooms(40, seed=heldout_seed(1000))
+    record(world, random_policy(0), 10)
+    true = one_step(Simulator(world), inverse, count=40)
+    assert (true.exact_moves, true.exact_rest) == (1, 1)
+    assert true.inverse.accuracy_moves >= 0.98
+    assert "agent exact on 100.0% of" in str(true)
 
 
 def test_goals_are_found_in_the_frame(rooms):

@@ -77,7 +77,11 @@ def command(
         models = contest.named_models(model, rooms, seed=seed)
     else:
         models = trained_models(model, seed=seed)
-    inverse = _inverse(options["inverse"], options["save_inverse"], seed) if "words" in names else None
+    inverse = (
+        _inverse(options["inverse"], options["save_inverse"], seed) if "words" in names or options["inverse"] else None
+    )
+    if inverse is not None and models.actions is not None and model not in contest.UNTRAINED:
+        click.echo(f"one step by {model}: {contest.one_step(models.actions, inverse, seed)}")
     if say is not None:
         return _say(say, rooms, models, inverse, words, seed)
     rows = contest.contest(

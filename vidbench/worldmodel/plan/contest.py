@@ -21,7 +21,8 @@ from vidbench.worldmodel.plan.unipi import VideoAgent, follow
 from vidbench.worldmodel.plan.words import RulesPlanner, WordsPlanner
 from vidbench.worldmodel.rooms.episodes import random_policy, record
 from vidbench.worldmodel.rooms.layout import heldout_seed, training_seed
-from vidbench.worldmodel.rooms.settings import PROMPTS, STANDARD, Goal, RoomSettings
+from vidbench.worldmodel.rooms.parse import find_agent
+from vidbench.worldmodel.rooms.settings import PROMPTS, STANDARD, Action, Goal, RoomSettings
 from vidbench.worldmodel.rooms.world import Rooms
 
 PLANNERS = {
@@ -153,6 +154,56 @@ def quick_inverse(
     model = train_inverse(*pairs_of(played), config or InverseConfig(seed=seed))
     unseen = record(Rooms(64, seed=heldout_seed(seed), settings=settings), random_policy(seed + 1), 24)
     return model, model.evaluate(*pairs_of(unseen))
+
+
+@dataclass(frozen=True, slots=True)
+class StepScore:
+    """One imagined step from real frames of held-out rooms, for all five actions of each moment."""
+
+    exact_moves: float
+    """Share of effective moves after which the agent is imagined on its true cell."""
+    exact_rest: float
+    """Share of the steps that do not move it (noop, walls) after which it is."""
+    inverse: InverseScore
+    """What inverse dynamics names between the true frame and the imagined one, against the effective action."""
+
+    def __str__(self) -> str:
+        return (
+            f"agent exact on {self.exact_moves:.1%} of {self.inverse.n_moves} moves and {self.exact_rest:.1%} of the "
+            f"rest; inverse dynamics on these pairs: {self.inverse}"
+        )
+
+
+def one_step(
+    model: Imagination, inverse: InverseDynamics, seed: int = 0, *, count: int = 150, settings: RoomSettings = STANDARD
+) -> StepScore:
+    """How exact a model told actions is, and whether inverse dynamics reads its frames (5 * count pairs).
+
+    Args:
+        model: a learned one; the true game would have to be shown the rooms first.
+        inverse: trained.
+        seed: of rooms and of the random walk before the moment, apart from those that planners walk in.
+        count: rooms, a moment of each.
+        settings: of the rooms.
+    """
+    rooms = Rooms(count, seed=heldout_seed(1000 + seed), settings=settings)
+    seen = record(rooms, random_policy(seed), max(10, model.context)).frames
+    actions = np.tile(np.arange(len(Action)), count)
+    copies = rooms.repeat(len(Action))
+    result = copies.step(actions)
+    history = seen[:, -model.context :].repeat(len(Action), 0)
+    imagined = np.concatenate(
+        [
+            model.imagine(history[at : at + 256], actions[at : at + 256, None])[:, 0]
+            for at in range(0, len(actions), 256)
+        ]
+    )
+    exact = (find_agent(imagined, settings)[0] == copies.truth().agent).all(1)
+    return StepScore(
+        float(exact[result.moved].mean()),
+        float(exact[~result.moved].mean()),
+        inverse.evaluate(history[:, -1], imagined, result.effective),
+    )
 
 
 def _agent(name: str, rooms: Rooms, models: Models, inverse: InverseDynamics | None, seed: int) -> Agent:
