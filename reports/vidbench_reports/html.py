@@ -281,6 +281,11 @@ def axis_for(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
         high = high if top is None else min(high, top)
         if low == high:
             low, high = low - room, high + room
+    return nice_axis(low, high)
+
+
+def nice_axis(low: float, high: float) -> Axis:
+    """An axis from `low` to `high` with ticks at round numbers."""
     step = _nice_step(high - low)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     size = max(abs(low), abs(high))

@@ -23,7 +23,7 @@ TEXT = DiTConfig(
 ATTENTIONS = ("joint", "divided", "window")
 
 
-def _stirred(config: DiTConfig, seed: int = 0) -> DiT:
+def _stirred(config: DiTConfig, seed: int = 0):
     """A network of which no weight is zero."""
     torch.manual_seed(seed)
     network = DiT(config).eval()
@@ -164,6 +164,7 @@ def test_conditions_are_forgotten_at_the_rate_asked_for() -> None:
     conditions = Conditions(
         torch.zeros(b, 2, dtype=torch.long), torch.zeros(b, dtype=torch.long), torch.ones(b, 2, 3)
     ).dropped(0.1, torch.Generator().manual_seed(0))
+    assert conditions.actions is not None
     gone = torch.stack(
         (
             conditions.actions[:, 0] == -1,

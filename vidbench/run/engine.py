@@ -151,10 +151,15 @@ def execute(request: Request, listener: Listener) -> Result:
                 listener.clip_done(outcome.row)
         clips, scores, references = store.rows()
         shared = _shared(folder, reference)
+        known = {clip.id: clip for clip in folder.clips}
+        known_references = {clip.id: clip for clip in reference.clips} if reference is not None else {}
         set_rows = score_sets(
             selection.plan,
-            clips,
-            [*(row for row in clips if row.clip in shared), *references],
+            [(row, known.get(row.clip)) for row in clips],
+            [
+                *((row, known.get(row.clip)) for row in clips if row.clip in shared),
+                *((row, known_references.get(row.clip)) for row in references),
+            ],
             store.observation,
             listener.finalising,
             kept,
@@ -229,7 +234,9 @@ def _kept(path: Path, reference: ReferenceFile, selection: Selection) -> dict[st
     names = frozenset(
         planned.name
         for planned in selection.plan.metrics
-        if planned.unavailable is None and registry.load(planned.name).granularity == "set"
+        if planned.unavailable is None
+        and registry.load(planned.name).granularity == "set"
+        and registry.load(planned.name).needs.reference_set
     )
     hashes: set[str | None] = set(reference.hexdigests())
     states = unpacked(path, reference, names)
@@ -242,8 +249,9 @@ def _tasks(
     """What is still to be evaluated, and how many clips an earlier run finished."""
     clips = {clip.id: clip for clip in folder.clips}
     identities = set_identities(plan)
+    reference_identities = set_identities(plan.for_reference())
     only_reference: dict[str, Clip] = {}
-    if reference is not None and identities:
+    if reference is not None and reference_identities:
         own = {clip.path.resolve() for clip in folder.clips}
         only_reference = {clip.id: clip for clip in reference.clips if clip.path.resolve() not in own}
 
@@ -257,7 +265,8 @@ def _tasks(
             return row.status == "failed" and row.key is None
         if row.key != key:
             return False
-        return row.status == "failed" or store.has_observations(key, identities)
+        wanted = identities if file == "clips.jsonl" else reference_identities
+        return row.status == "failed" or store.has_observations(key, wanted)
 
     metrics_run = [make_metric(planned) for planned in plan.metrics]
     finished = store.resume(sum(isinstance(metric, ClipMetric) for metric in metrics_run), still_valid)
