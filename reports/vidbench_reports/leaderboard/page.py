@@ -19,7 +19,8 @@ from vidbench.leaderboard import Block, Board, BoardClip
 from vidbench.report import LeaderboardView
 from vidbench.results import MetricFacts, ModelScore, is_baseline
 from vidbench.stats import holm
-from vidbench_reports.html import SHAPES, Axis, axis_for, nice_axis
+from vidbench_reports.clip_data import SHAPES
+from vidbench_reports.html import Axis, axis_for, nice_axis
 from vidbench_reports.leaderboard import words
 from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
