@@ -257,7 +257,8 @@ def main() -> None:
     ]
     for title, head, lines in tables:
         misses = sum("miss" in line for line in lines)
-        print(f"\n## {title}: {len(lines) - misses} of {len(lines)} hold\n\n{head}")
+        held = "" if title.startswith("Power") else f": {len(lines) - misses} of {len(lines)} hold"
+        print(f"\n## {title}{held}\n\n{head}")
         print("\n".join(lines))
     print(f"\n{time.process_time() - began:.0f} CPU-seconds{'; --quick is not for publishing' if quick else ''}")
 
