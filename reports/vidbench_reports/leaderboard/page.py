@@ -21,8 +21,10 @@ from vidbench_reports.leaderboard.data import Mark, board_data
 from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
 COLOURS = 6
-AXIS_STEP = 132
-"""Pixels between two axes of the parallel coordinates."""
+AXIS_STEPS = (132, 220)
+"""Least and most pixels between two axes of the parallel coordinates."""
+AXIS_ROOM, FIGURE_WIDTH = 110, 1080
+"""Pixels beside the outer axes, for their names; and how wide the figure is if it can."""
 TOP, BOTTOM = 58.0, 272.0
 """Where their axes' best and worst values lie."""
 
@@ -257,6 +259,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
     usable = [c for c in columns if any(cell.raw for cell in c.cells)]
     if len(usable) < 2:
         return None
+    step = min(AXIS_STEPS[1], max(AXIS_STEPS[0], (FIGURE_WIDTH - 2 * AXIS_ROOM) // (len(usable) - 1)))
     for i, column in enumerate(usable):
         values = [float(cell.raw) for cell in column.cells if cell.raw]
         low, high = min(values), max(values)
@@ -265,7 +268,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
         ends.append((best, worst))
         axes.append(
             {
-                "x": AXIS_STEP // 2 + i * AXIS_STEP,
+                "x": AXIS_ROOM + i * step,
                 "name": column.facts.name if len(column.facts.name) <= 34 else f"{column.facts.name[:33]}…",
                 "top": wording.number(best, digits),
                 "bottom": wording.number(worst, digits),
@@ -280,7 +283,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
                 paths.append([])
                 continue
             share = 0.5 if best == worst else (best - float(raw)) / (best - worst)
-            paths[-1].append((AXIS_STEP / 2 + i * AXIS_STEP, round(TOP + share * (BOTTOM - TOP), 1)))
+            paths[-1].append((AXIS_ROOM + i * step, round(TOP + share * (BOTTOM - TOP), 1)))
         lines.append(
             {
                 "index": row,
@@ -293,7 +296,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
         )
     # What is not ranked lies under what is.
     lines.sort(key=lambda line: line["kind"] == "model")
-    return {"width": AXIS_STEP * len(usable), "axes": axes, "lines": lines}
+    return {"width": 2 * AXIS_ROOM + step * (len(usable) - 1), "axes": axes, "lines": lines}
 
 
 def _without(block: Block, ranked: Sequence[str]) -> list[tuple[str, list[tuple[str, bool]]]]:
