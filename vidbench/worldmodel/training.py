@@ -65,7 +65,8 @@ class Recipe:
     embedding_deviation: float = 1.0
     """Of fresh embeddings of actions and goals: with DiT's 0.02 the network is long deaf to them."""
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1, adamw_rate=3e-3))
-    """Its schedule in steps is not used: rates warm up over `warmup` steps and fall over the last `decay` of the budget."""
+    """Its schedule in steps is not used: rates warm up over `warmup` steps and fall over
+    the last `decay` of the budget."""
     average: float = 0.995
     """Decay of the moving average of the weights, which is what is kept."""
 
