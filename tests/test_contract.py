@@ -17,6 +17,8 @@ SHORT = Given(synthetic_clips(3, frames=6))
 WINDOWS = Given(synthetic_clips(3, frames=18))
 """For networks that look at windows of 16 frames and see nothing in fewer."""
 WINDOWED = ("i3d", "lk_tracks", "videomae", "vjepa")
+WINDOW = Given(synthetic_clips(2, frames=16))
+"""For PIPs++, which takes seconds for a window even when it is small."""
 LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
 """For networks that need 128 pixels a side after padding, or take long for each frame."""
 SLOW = ("amt_interpolation", "musiq")
@@ -73,6 +75,8 @@ def test_extractor_loads(name):
 def _given(extractors: set[str]) -> Given | None:
     if extractors & set(WINDOWED):
         return WINDOWS
+    if "pips2_tracks" in extractors:
+        return WINDOW
     if "raft_flow" in extractors:
         return PAIR
     if extractors & set(SLOW):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,21 +52,43 @@ def test_aggregate_refuses_nothing_and_unknown_names():
         aggregate(np.array([1.0]), "mode", higher_is_better=True)
 
 
-def test_mean_interval_of_independent_clips_matches_scipy_t():
-    values = np.random.default_rng(0).normal(3, 2, 17)
-    interval = cluster_interval(values, list(range(17)), "mean", higher_is_better=True)
-    low, high = scipy.stats.t.interval(0.95, 16, loc=values.mean(), scale=scipy.stats.sem(values))
-    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
-    assert "17 clips" in interval.method
+def _symmetric(rng, *shape):
+    drawn = rng.normal(0, 1, shape)
+    return np.concatenate([3 + drawn, 3 - drawn])
+
+
+def test_mean_interval_of_independent_clips_without_skew_matches_scipy_t():
+    values = _symmetric(np.random.default_rng(0), 9)
+    interval = cluster_interval(values, list(range(18)), "mean", higher_is_better=True)
+    low, high = scipy.stats.t.interval(0.95, 17, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    assert "18 clips" in interval.method
 
 
 def test_equal_clusters_match_t_over_their_means():
-    values = np.random.default_rng(1).normal(0, 1, (9, 4)) + np.random.default_rng(2).normal(0, 2, (9, 1))
-    interval = cluster_interval(values.ravel(), np.repeat(np.arange(9), 4).tolist(), "mean", higher_is_better=True)
+    values = _symmetric(np.random.default_rng(1), 5, 4)
+    interval = cluster_interval(values.ravel(), np.repeat(np.arange(10), 4).tolist(), "mean", higher_is_better=True)
     means = values.mean(axis=1)
-    low, high = scipy.stats.t.interval(0.95, 8, loc=means.mean(), scale=scipy.stats.sem(means))
-    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
-    assert "9 prompts" in interval.method
+    low, high = scipy.stats.t.interval(0.95, 9, loc=means.mean(), scale=scipy.stats.sem(means))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    assert "10 prompts" in interval.method
+
+
+def test_mean_interval_of_skewed_clips_is_halls():
+    """Its ends are the means whose studentised distance, transformed, is t: found here by bisection."""
+    values = np.random.default_rng(2).exponential(1.0, 14)
+    skew = scipy.stats.skew(values, bias=False) / math.sqrt(14)
+    t = scipy.stats.t.ppf(0.975, 13)
+
+    def end(target):
+        def off(x):
+            return x + skew * x**2 / 3 + skew**2 * x**3 / 27 + skew / 6 - target
+
+        return values.mean() - scipy.stats.sem(values) * scipy.optimize.brentq(off, -50, 50, xtol=1e-14)
+
+    interval = cluster_interval(values, list(range(14)), "mean", higher_is_better=True)
+    assert (interval.low, interval.high) == pytest.approx((end(t), end(-t)), rel=1e-9)
+    assert interval.high - values.mean() > 1.2 * (values.mean() - interval.low)
 
 
 def test_clusters_widen_the_interval_that_ignoring_them_would_give():
@@ -81,20 +104,49 @@ def test_stated_intervals_cover_the_truth(how):
     rng = np.random.default_rng(4)
     truth = {"mean": 1.0, "median": math.log(2), "rate": 0.3}[how]
     hits = 0
-    for repetition in range(300):
+    for _ in range(300):
         values = (rng.random(40) < 0.3).astype(float) if how == "rate" else rng.exponential(1.0, 40)
-        interval = cluster_interval(values, list(range(40)), how, higher_is_better=True, seed=repetition)
+        interval = cluster_interval(values, list(range(40)), how, higher_is_better=True)
         hits += interval.low <= truth <= interval.high
     assert 0.90 <= hits / 300 <= 0.985
 
 
-def test_interval_is_cut_to_the_range_and_reproducible():
+def test_interval_is_cut_to_the_range():
     values = np.array([1.0, 1.0, 1.0, 0.6])
     interval = cluster_interval(values, [0, 1, 2, 3], "mean", higher_is_better=True, value_range=(0.0, 1.0))
     assert interval.high == 1.0
     assert interval.low < 0.9
-    again = [cluster_interval(values, [0, 1, 2, 3], "median", higher_is_better=True, seed=5) for _ in range(2)]
-    assert again[0] == again[1]
+
+
+def test_median_interval_is_the_order_statistics_that_a_share_of_one_half_allows():
+    """For 20 independent clips: Wilson's interval of 10 of 20 with t for z, read off the sorted values at i - 0.5."""
+    values = np.arange(20.0) ** 2
+    t = scipy.stats.t.ppf(0.975, 19)
+    interval = cluster_interval(
+        np.random.default_rng(5).permutation(values), list(range(20)), "median", higher_is_better=True
+    )
+    half = t / 2 / math.sqrt(19 + t * t)  # the indicator's variance over 20 clips is 0.25 / 19
+    low, high = np.interp(20 * np.array([0.5 - half, 0.5 + half]) - 0.5, np.arange(20), values)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.method == "Woodruff over 20 clips"
+
+
+def test_rates_of_clustered_clips_are_worth_less():
+    hits = np.repeat([1.0, 0.0, 1.0, 0.0, 0.0, 0.0], 5)
+    prompts = np.repeat(np.arange(6), 5).tolist()
+    clustered = cluster_interval(hits, prompts, "rate", higher_is_better=True)
+    alone = cluster_interval(hits[::5], list(range(6)), "rate", higher_is_better=True)
+    assert clustered.low < alone.low < alone.high < clustered.high  # six prompts, whatever their clips; t for z
+    nothing = cluster_interval(np.zeros(30), prompts, "rate", higher_is_better=True)
+    assert (nothing.low, nothing.high > 0.4) == (0.0, True)
+
+
+def test_a_worst_decile_has_an_interval_from_a_hundred_prompts_on():
+    values = np.random.default_rng(8).normal(0, 1, 100)
+    few = cluster_interval(values[:99], list(range(99)), "worst_decile", higher_is_better=True)
+    assert (few.known, "needs 100 independent clips, not 99" in few.method) == (False, True)
+    many = cluster_interval(values, list(range(100)), "worst_decile", higher_is_better=True)
+    assert many.low < np.sort(values)[:10].mean() < many.high
 
 
 @pytest.mark.parametrize(

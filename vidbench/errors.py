@@ -6,7 +6,8 @@ keeps its traceback.
 
     VidbenchError
     ├── InputError        a folder, file or option that cannot be used
-    │   └── MetadataError a metadata file that cannot be used
+    │   ├── MetadataError a metadata file that cannot be used
+    │   └── PolicyError   a gate policy that cannot be read or cannot be meant
     ├── ClipError         one clip that cannot be read; it fails, the run goes on
     ├── MissingExtraError an optional package is not installed
     ├── PluginError       a plug-in that cannot be found or loaded
@@ -37,6 +38,10 @@ class InputError(VidbenchError):
 
 class MetadataError(InputError):
     """A metadata file that cannot be used as a whole."""
+
+
+class PolicyError(InputError):
+    """A gate policy that cannot be read or says what cannot be meant; names the file and, where known, the line."""
 
 
 class ClipError(VidbenchError):

@@ -213,6 +213,9 @@ class Metric(Parametrised[P]):
     responds_to: ClassVar[tuple[str, ...]] = ()
     """Names of damages (`vidbench.damage`) under which the value must get steadily worse; the contract test tries
     each."""
+    sees: ClassVar[tuple[str, ...]] = ()
+    """Names of broken baselines (`vidbench.baselines`) that must get a worse value than the clips they are made of;
+    `vidbench selftest` tries each, and each damage of `responds_to`."""
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vidbench.extractor import BaseExtractor
+    from vidbench.generator import Generator
     from vidbench.metric import Metric
-    from vidbench.report import Report
+    from vidbench.report import LeaderboardView, Report
     from vidbench.suite import Suite
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ METRIC_FACTS = (
     "needs",
 )
 EXTRACTOR_FACTS = ("name", "version", "summary", "observation_type")
+GENERATOR_FACTS = ("name", "version", "summary", "requires", "conditions", "context_frames", "budget")
 REPORT_FACTS = ("name", "file_name", "summary")
 
 
@@ -196,6 +198,24 @@ def _check_report(name: str, loaded: object) -> None:
     _check_facts(name, loaded, Report, REPORT_FACTS)
 
 
+def _check_leaderboard(name: str, loaded: object) -> None:
+    from vidbench.report import LeaderboardView
+
+    _check_facts(name, loaded, LeaderboardView, REPORT_FACTS)
+
+
+def _check_generator(name: str, loaded: object) -> None:
+    from vidbench.extractor import Requires
+    from vidbench.generator import CONDITIONS, Generator
+
+    _check_facts(name, loaded, Generator, GENERATOR_FACTS)
+    facts: Any = loaded
+    if not isinstance(facts.conditions, frozenset) or not facts.conditions <= CONDITIONS:
+        raise PluginError(f"its conditions are {facts.conditions}; known are {', '.join(sorted(CONDITIONS))}")
+    if not isinstance(facts.requires, Requires):
+        raise PluginError("its requires is not a vidbench.extractor.Requires")
+
+
 def _check_suite(name: str, loaded: object) -> None:
     from vidbench.suite import Suite
 
@@ -229,7 +249,19 @@ def reports() -> Registry[type[Report]]:
     return Registry("vidbench.reports", _check_report)
 
 
+@cache
+def leaderboards() -> Registry[type[LeaderboardView]]:
+    """The group `vidbench.leaderboards`."""
+    return Registry("vidbench.leaderboards", _check_leaderboard)
+
+
+@cache
+def generators() -> Registry[type[Generator]]:
+    """The group `vidbench.generators`."""
+    return Registry("vidbench.generators", _check_generator)
+
+
 def forget() -> None:
     """Look at the installed packages anew; for tests and notebooks that install a plug-in while running."""
-    for registry in (metrics, extractors, suites, reports):
+    for registry in (metrics, extractors, suites, reports, leaderboards, generators):
         registry.cache_clear()

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raised whenever a file of the run folder changes in a way that an older reader would misread."""
 
+BASELINE_PREFIX = "baseline:"
+"""Models whose names begin so are broken on purpose (`vidbench.baselines`): shown, never ranked."""
+
 Status = Literal["scored", "skipped", "failed"]
+
+
+def is_baseline(model: str) -> bool:
+    """Whether it is a broken baseline, which no metric should place above a real model."""
+    return model.startswith(BASELINE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,8 @@ class MetricFacts:
     """Checksum of the weights by extractor name; empty where there are none."""
     distribution: str = "vidbench"
     """The installed package the metric comes from."""
+    needs: tuple[str, ...] = ()
+    """What it reads besides pixels: `prompt`, `actions`. Empty in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +190,15 @@ class OverallRank:
     """How many metrics entered."""
     note: str | None = None
     """Why the model is not ranked, e.g. that it is the reference set itself."""
+    low: float | None = None
+    """95 % interval of the mean rank, lower end."""
+    high: float | None = None
+    rank_low: int | None = None
+    """Best rank that the certain differences of mean ranks allow."""
+    rank_high: int | None = None
+    """Worst rank that they allow."""
+    pareto: bool | None = None
+    """No other ranked model is at least as good in every metric and better in one; None in runs of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +222,19 @@ class TotalScore:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineFlag:
+    """A metric that judges and puts a broken baseline above a model: it does not see that failure."""
+
+    metric: str
+    baseline: str
+    """The baseline's name, without its prefix."""
+    above: tuple[str, ...]
+    """Models with a worse value than the baseline."""
+    certain: tuple[str, ...]
+    """Those of them whose difference over prompts is certain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """`summary.json`: what the run says about models."""
 
@@ -215,6 +247,8 @@ class Summary:
     warnings: tuple[str, ...] = ()
     totals: tuple[TotalScore, ...] = ()
     """One a model where the suite has a weighted total, in order of `models`."""
+    flags: tuple[BaselineFlag, ...] = ()
+    """Metrics that put broken baselines above models, where the run has baselines."""
 
     def score(self, model: str, metric: str) -> ModelScore | None:
         """The value of one model and metric."""
@@ -289,6 +323,12 @@ class Run:
         state = "" if self.info.complete else ", not complete"
         return f"vidbench run {self.path.name}: {told or 'no clips'}, {len(self.info.metrics)} metrics{state}"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line and a small table, models by metrics that judge, all text escaped."""
+        from vidbench.notebook import run_table
+
+        return run_table(self)
+
 
 def _frame(kind: type[Any], rows: tuple[Any, ...]) -> pd.DataFrame:
     import pandas as pd
@@ -309,6 +349,9 @@ _TUPLES = frozenset(
         "evidence_frames",
         "models",
         "plugin_failures",
+        "needs",
+        "above",
+        "apart",
     }
 )
 
@@ -425,6 +468,7 @@ def read_summary(folder: Path) -> Summary | None:
     values["scores"] = tuple(from_json(ModelScore, s) for s in values["scores"])
     values["overall"] = tuple(from_json(OverallRank, o) for o in values["overall"])
     values["totals"] = tuple(from_json(TotalScore, t) for t in values.get("totals", ()))
+    values["flags"] = tuple(from_json(BaselineFlag, f) for f in values.get("flags", ()))
     return from_json(Summary, values)
 
 

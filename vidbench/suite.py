@@ -58,9 +58,14 @@ class Suite:
     """Metrics without which a run is incomplete (exit code 3)."""
     total: Total | None = None
     """A weighted mean that the summary of a run carries beside the ranks."""
+    rank_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of metrics in the overall ranking; 1 where none is given, 0 leaves a metric out of it."""
+    policy: str | None = None
+    """What `vidbench gate` asks of its metrics, as the TOML text of a policy; not part of the hash, since it changes no
+    number."""
 
     def hash(self) -> str:
-        """First 16 hex digits of the sha256 over name, version, metrics, parameters, required metrics and total."""
+        """First 16 hex digits of the sha256 over all that changes what a run computes or how it ranks."""
         content: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
@@ -70,4 +75,6 @@ class Suite:
         if self.total is not None:
             terms = {name: [term.low, term.high, term.weight] for name, term in self.total.terms.items()}
             content["total"] = {"name": self.total.name, "terms": terms}
+        if self.rank_weights:
+            content["rank_weights"] = dict(self.rank_weights)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,14 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidbench.errors import InputError
-from vidbench.frechet import frechet_distance
-from vidbench.metric import ExtractorSpec, Needs, Observations, Score
+from vidbench.metric import ExtractorSpec, Needs, Observations
 from vidbench_metrics.extractors.lk_tracks import LkTracksObservation
-from vidbench_metrics.feature_sets import GaussianMetric, GaussianSet, Rows
-from vidbench_metrics.motion_histograms import DIMENSIONS, WINDOW
-
-OFFSET = 1e-5
-MIN_WINDOWS = 2
+from vidbench_metrics.feature_sets import Rows
+from vidbench_metrics.motion_metric import MotionMetric
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class FvmdLkParameters:
             raise InputError(f"fvmd_lk.stride must be at least 1, got {self.stride}")
 
 
-class FvmdLk(GaussianMetric[FvmdLkParameters]):
+class FvmdLk(MotionMetric[FvmdLkParameters]):
     """Fréchet distance of motion histograms."""
 
     name = "fvmd_lk"
@@ -50,13 +46,8 @@ class FvmdLk(GaussianMetric[FvmdLkParameters]):
         "velocity and of velocity without its first step, 1024 numbers; covariance over n - 1, 1e-5 on both diagonals "
         "inside the square root; float64"
     )
-    higher_is_better = False
-    unit = "1"
-    value_range = (-2 * OFFSET * DIMENSIONS, float("inf"))
     needs = Needs(extractors=(ExtractorSpec("lk_tracks"),))
     parameters_type = FvmdLkParameters
-    min_frames = WINDOW
-    dimensions = DIMENSIONS
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """Tracks of these windows."""
@@ -65,14 +56,3 @@ class FvmdLk(GaussianMetric[FvmdLkParameters]):
     def features(self, observations: Observations) -> tuple[Rows, str]:
         """The clip's windows."""
         return observations.of("lk_tracks", LkTracksObservation).features, ""
-
-    def compare(self, generated: GaussianSet, reference: GaussianSet) -> Score:
-        """The distance, with what it rests on."""
-        rows = generated.gaussian.n, reference.gaussian.n
-        reason = self.few(generated.facts, reference.facts, rows, MIN_WINDOWS)
-        if reason is not None:
-            return Score.unscored(reason)
-        return Score(
-            frechet_distance(generated.gaussian, reference.gaussian, offset=OFFSET),
-            details=self.told(generated, reference, rows, generated.gaussian.dimensions),
-        )

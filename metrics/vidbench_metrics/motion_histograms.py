@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 GRID = 20
 """Points along each side of the picture."""
+SIDE = 256
+"""Pixels along the square that frames are squashed to."""
+MARGIN = 8
+"""Pixels between its border and the first point."""
 WINDOW = 16
 CELL = 5
 """Points along each side of a cell."""
@@ -26,6 +30,13 @@ LARGEST = 255
 DIMENSIONS = 2 * (WINDOW // CUBE) * (GRID // CELL) ** 2 * ANGLES
 
 Floats = NDArray[np.floating]
+
+
+def grid() -> NDArray[np.float32]:
+    """(400, 2) x, y in pixels of the points that windows begin with, row by row."""
+    places = MARGIN + np.arange(GRID) / (GRID - 1) * (SIDE - 2 * MARGIN)
+    y, x = np.meshgrid(places, places, indexing="ij")
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
 def velocity(tracks: Floats) -> NDArray[np.float64]:

@@ -6,47 +6,30 @@ table and the figures are plain HTML and SVG; the list of clips is drawn by the 
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from vidbench import wording
 from vidbench.files import write_atomic
 from vidbench.report import Report
-from vidbench.results import ClipRow, FindingRow, MetricFacts, ModelScore, OverallRank, Run, ScoreRow, Summary
+from vidbench.results import BaselineFlag, MetricFacts, ModelScore, OverallRank, Run, Summary
+from vidbench_reports.clip_data import SHAPES, Mark, RunData, evidence_sources, media_sources
+from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
 MEDIA_BUDGET = 24 * 2**20
 """Bytes of pictures and videos that go into the page; the others are linked."""
-EVIDENCE_BUDGET = 3 * 2**20
+EVIDENCE_BUDGET = 2 * 2**20
 """Bytes of pictures of findings that go into the page beside those; the others are linked."""
 PLOT_MARGIN = 4.0
 """Per cent of a plot's width that stay free at both ends, so that marks at the ends are whole."""
-SHAPES = (
-    "M-4.6 0a4.6 4.6 0 1 0 9.2 0a4.6 4.6 0 1 0-9.2 0Z",
-    "M-4.1-4.1h8.2v8.2h-8.2Z",
-    "M0-5.8L5.8 0L0 5.8L-5.8 0Z",
-    "M0-5.4L5.4 4.2H-5.4Z",
-    "M0 5.4L5.4-4.2H-5.4Z",
-    "M-1.9-5.2h3.8v3.3h3.3v3.8h-3.3v3.3h-3.8v-3.3h-3.3v-3.8h3.3Z",
-)
-"""Marks of the models, as SVG paths around 0, 0: with as many colours, nobody has to tell colours apart."""
 LISTED_FILES = 200
 """Failed and skipped files that stand in the page's plain part; the list of clips has them all."""
-
-_STEM = re.compile(r"[A-Za-z0-9_-]+")
-_EVIDENCE = re.compile(r"evidence/[A-Za-z0-9_-]+\.jpg")
 
 
 class HtmlReport(Report):
@@ -91,14 +74,6 @@ class Axis:
         """Position of `value` in per cent of the plot's width."""
         share = (value - self.low) / (self.high - self.low)
         return round(PLOT_MARGIN + (100 - 2 * PLOT_MARGIN) * min(max(share, 0.0), 1.0), 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How a model is drawn wherever it appears."""
-
-    shape: int
-    colour: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +125,8 @@ class Column:
     index: int
     axis: Axis | None
     cells: tuple[Cell, ...]
+    flags: tuple[BaselineFlag, ...] = ()
+    """Broken baselines that it puts above models."""
 
     @property
     def by_value(self) -> list[Cell]:
@@ -178,19 +155,6 @@ class Row:
     cells: tuple[Cell, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
-    """A file that stands in the page as base64."""
-
-    id: str
-    path: Path
-
-    @property
-    def data(self) -> str:
-        """Read when the page comes to it, so that only one file is in memory at a time."""
-        return base64.b64encode(self.path.read_bytes()).decode("ascii")
-
-
 def render(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> str:
     """The page as text."""
     return "".join(pieces(run, media_budget, evidence_budget))
@@ -198,23 +162,24 @@ def render(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
 
 def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EVIDENCE_BUDGET) -> Iterator[str]:
     """The page as text, piece by piece from top to bottom."""
-    models = sorted({row.model for row in run.clips if row.model is not None} | {s.model for s in run.scores})
-    marks = {m: Mark((i + i // len(SHAPES)) % len(SHAPES), i % len(SHAPES)) for i, m in enumerate(models)}
+    data = RunData(run)
+    models, marks = data.models, data.marks
     columns = _columns(run, run.summary, marks) if run.summary is not None else []
-    script, style = _asset("report.js"), _asset("report.css")
-    sources, media = _media(run, media_budget)
-    evidence, shown = _evidence(run, evidence_budget)
+    script = asset("clip.js") + asset("list.js") + asset("report.js")
+    style = asset("report.css")
+    sources, media = media_sources(run, media_budget)
+    evidence, shown = evidence_sources(run, evidence_budget)
     statuses = Counter(row.status for row in run.clips)
     pictured = [row for row in run.clips if row.media is not None]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .generate(
             run=run,
             info=run.info,
             summary=run.summary,
             name=wording.plain(run.path.resolve().name),
-            when=_when(run.info.created),
+            when=when(run.info.created),
             verdict=wording.verdict(run),
             totals=wording.totals(run.summary) if run.summary is not None else [],
             statuses=statuses,
@@ -228,7 +193,7 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
             problems=[row for row in run.clips if row.status != "scored"],
             clip_warnings=[(row.clip, warning) for row in run.clips for warning in row.warnings],
             listed_files=LISTED_FILES,
-            data=_safe_json(_data(run, models, marks, sources, evidence)),
+            data=safe_json(data.head() | {"clips": [data.clip(row, sources[row.clip], evidence) for row in run.clips]}),
             media=[*media, *shown],
             n_evidence=len(evidence),
             n_evidence_linked=len(evidence) - len(shown),
@@ -238,60 +203,10 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
             budget=f"{media_budget / 2**20:.0f} MB",
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=csp_hash(style),
+            script_hash=csp_hash(script),
         )
     )
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("vidbench_reports", "html_template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        breakable=_breakable,
-        plain=wording.plain,
-        arrow=wording.arrow,
-        value_range=wording.value_range,
-        compact_json=lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True, default=str),
-    )
-    environment.globals["counted"] = wording.count
-    return environment
-
-
-@functools.cache
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / "html_template" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """A content security policy's name for an inline script or style."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _breakable(text: str) -> Markup:
-    """A name that may be broken after its underscores."""
-    return Markup("_<wbr>").join(escape(part) for part in wording.plain(text).split("_"))
-
-
-def _when(created: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(created):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
-        return created
-
-
-def _safe_json(value: Any) -> Markup:
-    """JSON that can stand in a `<script>` whatever its strings hold: no `<`, no `&`, ASCII only."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - nothing in it can end the element
 
 
 def _columns(run: Run, summary: Summary, marks: Mapping[str, Mark]) -> list[Column]:
@@ -299,10 +214,11 @@ def _columns(run: Run, summary: Summary, marks: Mapping[str, Mark]) -> list[Colu
     columns = []
     for index, facts in enumerate([*wording.judging(run), *wording.describing(run)]):
         scores = {s.model: s for s in summary.scores if s.metric == facts.name}
-        axis = _axis(facts, scores.values())
+        axis = axis_for(facts, scores.values())
         digits = wording.digits(facts, summary)
         cells = [_cell(m, marks[m], scores.get(m), facts, summary, axis, digits, numbers) for m in summary.models]
-        columns.append(Column(facts, index, axis, tuple(cells)))
+        flags = tuple(flag for flag in summary.flags if flag.metric == facts.name)
+        columns.append(Column(facts, index, axis, tuple(cells), flags))
     return columns
 
 
@@ -351,7 +267,7 @@ def _rows(run: Run, summary: Summary, columns: Sequence[Column], marks: Mapping[
     ]
 
 
-def _axis(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
+def axis_for(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
     """An axis that holds all values and intervals and does not reach where the metric cannot be."""
     shown = [v for s in scores if s.value is not None for v in (s.value, s.low, s.high) if v is not None]
     if not shown:
@@ -365,6 +281,11 @@ def _axis(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
         high = high if top is None else min(high, top)
         if low == high:
             low, high = low - room, high + room
+    return nice_axis(low, high)
+
+
+def nice_axis(low: float, high: float) -> Axis:
+    """An axis from `low` to `high` with ticks at round numbers."""
     step = _nice_step(high - low)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     size = max(abs(low), abs(high))
@@ -386,167 +307,3 @@ def _tick(value: float, step: float, size: float) -> str:
     if 1e-3 <= size < 1e7:
         return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
     return f"{value:.{math.ceil(math.log10(size / step)) + 1}g}"
-
-
-def _media(run: Run, budget: int) -> tuple[dict[str, dict[str, Any]], list[Media]]:
-    """Where each clip's pictures are: inside the page, beside it, or nowhere.
-
-    Returns:
-        By clip the two sources, `strip` and `video` (an element's id or a relative address, or None), and whether they
-        are `inside`; and what goes inside.
-    """
-    findings = Counter(row.clip for row in run.findings)
-    sources: dict[str, dict[str, Any]] = {}
-    embedded: list[Media] = []
-    left = budget
-    for number, row in sorted(enumerate(run.clips), key=lambda item: (-findings[item[1].clip], item[0])):
-        # The stem comes from a file that may have been edited: it must not lead out of the folder.
-        stem = row.media if row.media is not None and _STEM.fullmatch(row.media) else None
-        files = {
-            kind: run.path / "media" / f"{stem}{suffix}" for kind, suffix in (("strip", ".jpg"), ("video", ".mp4"))
-        }
-        present = {kind: path for kind, path in files.items() if stem is not None and path.is_file()}
-        cost = sum(4 * math.ceil(path.stat().st_size / 3) for path in present.values())
-        inside = cost <= left
-        source: dict[str, Any] = {"inside": inside}
-        for kind in ("strip", "video"):
-            path = present.get(kind)
-            if path is None:
-                source[kind] = None
-            elif inside:
-                source[kind] = f"{kind}-{number}"
-                embedded.append(Media(f"{kind}-{number}", path))
-            else:
-                source[kind] = f"media/{path.name}"
-        left -= cost if inside else 0
-        sources[row.clip] = source
-    return sources, embedded
-
-
-def _evidence(run: Run, budget: int) -> tuple[dict[str, str], list[Media]]:
-    """Where the pictures of findings are.
-
-    Returns:
-        By the picture's name an element's id or a relative address, for pictures that exist; and what goes inside.
-    """
-    addresses: dict[str, str] = {}
-    embedded: list[Media] = []
-    left = budget
-    for finding in wording.most_confident(run.findings):
-        name = finding.evidence
-        # The name comes from a file that may have been edited: it must not lead out of the folder.
-        if name is None or not _EVIDENCE.fullmatch(name) or name in addresses or not (run.path / name).is_file():
-            continue
-        cost = 4 * math.ceil((run.path / name).stat().st_size / 3)
-        if cost <= left:
-            left -= cost
-            addresses[name] = f"evidence-{len(embedded)}"
-            embedded.append(Media(addresses[name], run.path / name))
-        else:
-            addresses[name] = name
-    return addresses, embedded
-
-
-def _data(
-    run: Run,
-    models: Sequence[str],
-    marks: Mapping[str, Mark],
-    sources: Mapping[str, Mapping[str, Any]],
-    evidence: Mapping[str, str],
-) -> dict[str, Any]:
-    """What the page's script draws the clips from."""
-    metrics = [f for f in [*wording.judging(run), *wording.describing(run)] if f.granularity != "set"]
-    by_clip: dict[str, dict[str, ScoreRow]] = {}
-    for score in run.scores:
-        if score.clip is not None:
-            by_clip.setdefault(score.clip, {})[score.metric] = score
-    findings: dict[str, list[FindingRow]] = {}
-    for finding in run.findings:
-        findings.setdefault(finding.clip, []).append(finding)
-    numbers = {model: i for i, model in enumerate(models)}
-    return {
-        "models": [{"name": wording.plain(m), "shape": marks[m].shape, "colour": marks[m].colour} for m in models],
-        "metrics": [_metric_data(facts, run.scores) for facts in metrics],
-        "clips": [
-            {
-                "id": wording.plain(row.clip),
-                "model": numbers[row.model] if row.model is not None else None,
-                "status": row.status,
-                "reason": row.reason,
-                "prompt": row.prompt,
-                "frames": row.frames,
-                "fps": row.fps,
-                "facts": _facts(row),
-                "size": [row.width, row.height],
-                "strip": list(row.strip_frames),
-                "previewed": row.media_frames if row.media_frames is not None else row.frames,
-                "media": dict(sources[row.clip]),
-                "warnings": list(row.warnings),
-                "scores": [_score_data(by_clip.get(row.clip, {}).get(facts.name)) for facts in metrics],
-                "findings": [_finding_data(finding, evidence) for finding in findings.get(row.clip, ())],
-            }
-            for row in run.clips
-        ],
-    }
-
-
-def _metric_data(facts: MetricFacts, scores: Sequence[ScoreRow]) -> dict[str, Any]:
-    values = [s.value for s in scores if s.metric == facts.name and s.clip is not None and s.value is not None]
-    return {
-        "name": facts.name,
-        "arrow": wording.arrow(facts),
-        "higher": facts.higher_is_better,
-        "unit": facts.unit,
-        "diagnostic": facts.diagnostic,
-        "digits": wording.decimals(values),
-        "low": min(values, default=0.0),
-        "high": max(values, default=1.0),
-    }
-
-
-def _score_data(score: ScoreRow | None) -> list[Any]:
-    """Value, reason and details; shortened, since the CSV has every digit."""
-    if score is None:
-        return [None, "not computed", ""]
-    details = ", ".join(
-        f"{key.replace('_', ' ')} {_short(value)}"
-        for key, value in score.details.items()
-        if isinstance(value, bool | int | float | str)
-    )
-    return [None if score.value is None else float(f"{score.value:.8g}"), score.reason or "", details]
-
-
-def _short(value: bool | float | str) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _finding_data(finding: FindingRow, evidence: Mapping[str, str]) -> dict[str, Any]:
-    picture = evidence.get(finding.evidence or "")
-    lost = "its picture is not in the run folder" if finding.evidence is not None else None
-    return {
-        "metric": finding.metric,
-        "kind": finding.kind,
-        "start": finding.start,
-        "end": finding.end,
-        "time": [finding.start_time, finding.end_time] if finding.start_time is not None else None,
-        "message": finding.message,
-        "confidence": finding.confidence,
-        "limitation": finding.limitation,
-        "boxes": [[int(b["frame"]), *(round(float(edge), 1) for edge in b["box"])] for b in finding.boxes],
-        "picture": None if picture is None else [picture, "/" not in picture],
-        "pictured": list(finding.evidence_frames),
-        "unpictured": None if picture is not None else finding.no_evidence or lost,
-    }
-
-
-def _facts(row: ClipRow) -> list[str]:
-    """What is known of a clip, in the order in which one reads it."""
-    facts = [
-        f"{row.frames} frames" if row.frames is not None else None,
-        f"{row.fps:g} fps" if row.fps is not None else "unknown frame rate" if row.frames is not None else None,
-        f"{row.width} × {row.height}" if row.width is not None else None,
-        f"{row.duration:.2f} s" if row.duration is not None else None,
-        f"sha256 {row.sha256[:12]}…" if row.sha256 is not None else None,
-        f"took {spent:.2f} s" if (spent := sum(row.seconds.values())) >= 0.005 else None,
-    ]
-    return [fact for fact in facts if fact is not None]

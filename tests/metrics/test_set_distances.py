@@ -30,7 +30,7 @@ from vidbench_metrics.cmmd import Cmmd, gaussian_mmd, normalised
 from vidbench_metrics.extractors.efficientnet_lite0 import EfficientNetLite0Observation
 from vidbench_metrics.extractors.i3d import I3DObservation
 from vidbench_metrics.extractors.inception import InceptionObservation
-from vidbench_metrics.extractors.lk_tracks import LkTracks, LkTracksObservation, grid
+from vidbench_metrics.extractors.lk_tracks import LkTracks, LkTracksObservation
 from vidbench_metrics.extractors.videomae import VideoMaeObservation
 from vidbench_metrics.extractors.vjepa import VJepaObservation
 from vidbench_metrics.feature_sets import GaussianSet, RowSet
@@ -40,7 +40,7 @@ from vidbench_metrics.fvd_infinity import FvdInfinity, extrapolated, frechet_of,
 from vidbench_metrics.fvd_videomae import FvdVideoMae
 from vidbench_metrics.fvmd_lk import FvmdLk
 from vidbench_metrics.jedi import Jedi, jedi_distance
-from vidbench_metrics.motion_histograms import histogram, motion_features, shifted_velocity, velocity
+from vidbench_metrics.motion_histograms import grid, histogram, motion_features, shifted_velocity, velocity
 
 Rows = NDArray[np.float32]
 SET_METRICS = (

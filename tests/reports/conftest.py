@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -48,6 +50,20 @@ PROMPTS = tuple(
     )
 )
 FRAMES, FPS, SIZE = 16, 8.0, 256
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--proxy-server=http://127.0.0.1:9",
+    "--window-size=1280,900",
+)
 
 
 def _facts(name: str, **given: object) -> MetricFacts:
@@ -344,3 +360,27 @@ def with_evidence() -> Callable[[Run], Run]:
         return dataclasses.replace(run, findings=tuple(rows))
 
     return give
+
+
+@pytest.fixture(scope="session")
+def new_driver(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """A maker of Chromium drivers, each with a profile of its own and without any network but this machine."""
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed: pip install 'vidbench[test]'"
+    )
+    from selenium.webdriver.chrome.service import Service
+
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("pages are not tried in a browser: chromium and chromedriver are not both on the PATH")
+
+    def make() -> Any:
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        return webdriver.Chrome(options=options, service=Service(driver))
+
+    return make

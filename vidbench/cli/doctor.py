@@ -35,7 +35,7 @@ def command() -> int:
     from vidbench.cli.list import missing_piece
     from vidbench.cli.weights import users as weight_users
     from vidbench.files import default_folder
-    from vidbench.plugins import extractors, metrics, reports, suites
+    from vidbench.plugins import Registry, extractors, generators, metrics, reports, suites
     from vidbench.run.cache import default_limit
     from vidbench.run.local import usable_cores
 
@@ -79,7 +79,9 @@ def command() -> int:
         click.echo(f"  {row.name:<20}{told}; {f'used by {metrics_using}' if metrics_using else f'for {row.used_for}'}")
     suites().load_all()
     reports().load_all()
-    failures = [f for registry in (metrics(), extractors(), suites(), reports()) for f in registry.failures()]
+    generators().load_all()
+    registries: tuple[Registry[Any], ...] = (metrics(), extractors(), suites(), reports(), generators())
+    failures = [failure for registry in registries for failure in registry.failures()]
     click.echo("plug-ins that fail to load:" if failures else "plug-ins that fail to load: none")
     for failure in failures:
         click.echo(f"  {failure}")

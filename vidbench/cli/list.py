@@ -10,13 +10,13 @@ Examples:
   vidbench list metrics
 """
 
-GROUPS = ("metrics", "extractors", "suites", "reports")
+GROUPS = ("metrics", "extractors", "suites", "reports", "generators")
 
 
 @click.command("list", epilog=EPILOG)
 @click.argument("group", required=False, type=click.Choice(GROUPS))
 def command(group: str | None) -> int:
-    """List metrics, extractors, suites and reports; what fails to load is listed as failed, with the cause."""
+    """List what is installed, group by group; what fails to load is listed as failed, with the cause."""
     from vidbench import plugins
 
     for name in (group,) if group else GROUPS:
@@ -36,13 +36,16 @@ def command(group: str | None) -> int:
 
 
 def missing_piece(plugin: object, group: str) -> str | None:
-    """What must be installed before a metric or extractor can work."""
+    """What must be installed before a metric, extractor or generator can work."""
     from vidbench.errors import PluginError
     from vidbench.extractor import BaseExtractor
+    from vidbench.generator import Generator
     from vidbench.metric import Metric
     from vidbench.run.plan import missing, requirements
 
     if group == "extractors" and isinstance(plugin, type) and issubclass(plugin, BaseExtractor):
+        return plugin.requires.missing()
+    if group == "generators" and isinstance(plugin, type) and issubclass(plugin, Generator):
         return plugin.requires.missing()
     if group == "metrics" and isinstance(plugin, type) and issubclass(plugin, Metric):
         try:

@@ -21,6 +21,7 @@ Examples:
   vidbench run CLIPS/ --reference REAL_CLIPS/ --out runs/ours
   vidbench run CLIPS/ --metrics temporal_flickering,shot_cuts --strict
   vidbench run CLIPS/ --suite frames --set frozen_frames.min_repeats=4
+  vidbench run CLIPS/ --baselines frozen,shuffled
 """
 
 
@@ -42,6 +43,12 @@ Examples:
     type=click.FloatRange(0, min_open=True),
     help="Frame rate of all clips without one in the metadata, whatever the file says.",
 )
+@click.option(
+    "--baselines",
+    metavar="NAMES",
+    default="",
+    help="Score broken copies of the clips too: `all`, or names as `vidbench baselines --help` lists them.",
+)
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
@@ -59,6 +66,7 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="Replace another run in the output folder.")
 @click.option("--retry-failed", is_flag=True, help="On resuming, try failed clips again.")
+@click.option("--open", "open_it", is_flag=True, help="Open the HTML report in a browser when it is done.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no table; errors only.")
 def command(clips: Path, **options: Any) -> int:
     """Score the clips in folder CLIPS and write a report.
@@ -83,13 +91,17 @@ def command(clips: Path, **options: Any) -> int:
         )
         click.echo(f"vidbench: interrupted; {kept}", err=True)
         return EXIT_INTERRUPTED
-    _, lost = write_reports(result.run)
+    paths, lost = write_reports(result.run)
     if not options["quiet"]:
         print_result(result)
+    page = next((path for path in paths if path.suffix == ".html"), None)
+    if options["open_it"] and page is not None:
+        click.launch(page.resolve().as_uri())
     return exit_code(result, strict=options["strict"]) or (EXIT_INCOMPLETE if lost else EXIT_DONE)
 
 
 def _request(clips: Path, options: dict[str, Any]) -> Request:
+    from vidbench.baselines import named
     from vidbench.run.engine import Request
     from vidbench.video import Limits
 
@@ -113,6 +125,7 @@ def _request(clips: Path, options: dict[str, Any]) -> Request:
         seed=options["seed"],
         overwrite=options["overwrite"],
         retry_failed=options["retry_failed"],
+        baselines=named(options["baselines"]) if options["baselines"] else (),
         command=shlex.join(["vidbench", *sys.argv[1:]]),
     )
 
@@ -164,6 +177,7 @@ def write_reports(run: Run, names: tuple[str, ...] = ()) -> tuple[list[Path], in
 
 def exit_code(result: Result, *, strict: bool) -> int:
     """The run's exit code: 2 if no clip could be read, 3 if something required is missing, else 0."""
+    from vidbench.results import is_baseline
     from vidbench.wording import plain
 
     clips = result.run.clips
@@ -173,7 +187,10 @@ def exit_code(result: Result, *, strict: bool) -> int:
             f"vidbench: none of the {failed} clips could be read; {result.run.path}/clips.jsonl says why", err=True
         )
         return EXIT_USAGE
-    scores = result.run.summary.scores if result.run.summary is not None else ()
+    # A broken baseline that a metric will not judge is no lack of the run.
+    scores = [
+        s for s in (result.run.summary.scores if result.run.summary is not None else ()) if not is_baseline(s.model)
+    ]
     missing = [s for s in scores if s.metric in result.selection.required and s.value is None]
     for score in missing:
         line = f"vidbench: {score.metric} of {score.model} is required and unscored: {score.reason}"
@@ -184,7 +201,10 @@ def exit_code(result: Result, *, strict: bool) -> int:
         failed = sum(row.status == "failed" for row in clips)
         # A metric that only describes and was not asked for may abstain: nothing that counts is missing.
         described = {f.name for f in result.selection.facts if f.diagnostic} - result.selection.required
-        unscored = sum(row.value is None and row.metric not in described for row in result.run.scores)
+        unscored = sum(
+            row.value is None and row.metric not in described and not is_baseline(row.model)
+            for row in result.run.scores
+        )
         if failed or unscored:
             click.echo(f"vidbench: --strict: {failed} clips failed, {unscored} scores are missing", err=True)
             return EXIT_INCOMPLETE

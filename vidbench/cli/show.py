@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vidbench import wording
+from vidbench.results import is_baseline
 
 if TYPE_CHECKING:
     from vidbench.clips import ClipFolder
-    from vidbench.results import ClipRow, MetricFacts, ModelScore, Run, Summary
+    from vidbench.results import ClipRow, MetricFacts, ModelScore, OverallRank, Run, Summary
     from vidbench.run.engine import Result
     from vidbench.run.plan import Selection
 
@@ -131,13 +133,31 @@ def print_result(result: Result) -> None:
     click.echo(f"report: {page if page.exists() else run.path}")
 
 
+def wide_table(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None) -> None:
+    """Print a table of text from anywhere; `styles` by what stands in the last column.
+
+    A terminal folds what is too long for it. A pipe has no width to fit into: there nothing is cut or folded.
+    """
+    table = Table(header_style="bold", pad_edge=False)
+    for head in header:
+        table.add_column(head, overflow="fold", no_wrap=False)
+    for row in rows:
+        cells = [Text(wording.plain(cell)) for cell in row]
+        cells[-1].stylize((styles or {}).get(row[-1], ""))
+        table.add_row(*cells)
+    console = RichConsole(highlight=False)
+    needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    wide = console if console.is_terminal else RichConsole(highlight=False, width=max(needed, console.width))
+    wide.print(table)
+
+
 def print_table(console: RichConsole, run: Run) -> None:
     """Models in order of overall rank, metrics beside them; turned on its side where the terminal is too narrow."""
     summary = run.summary
     if summary is None or not summary.models:
         return
     metrics = [*wording.judging(run), *wording.describing(run)]
-    places = [(str(place.rank or ("ref" if place.note else "–")), place.model) for place in summary.overall]
+    places = [(str(place.rank or _unranked(place)), place.model) for place in summary.overall]
     heads = [f"{m.name} {wording.arrow(m) or '–'}" for m in metrics]
     cells = [[_cell(m, summary.score(model, m.name), summary) for m in metrics] for _, model in places]
     wide = Table(header_style="bold", pad_edge=False)
@@ -162,6 +182,12 @@ def print_table(console: RichConsole, run: Run) -> None:
     for of, note in wording.notes(summary):
         click.echo(f"* {of}: {wording.plain(note)}")
     click.echo(summary.rule)
+
+
+def _unranked(place: OverallRank) -> str:
+    if is_baseline(place.model):
+        return "broken"
+    return "ref" if place.note else "–"
 
 
 def _cell(facts: MetricFacts, score: ModelScore | None, summary: Summary) -> Text:

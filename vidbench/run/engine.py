@@ -12,10 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from vidbench import __version__
-from vidbench.clips import Clip, ClipFolder, content_hash, discover, pair_by_name
+from vidbench import __version__, baselines
+from vidbench.clips import Clip, ClipFolder, NotScored, content_hash, discover, pair_by_name
 from vidbench.errors import ClipError, InputError
-from vidbench.files import default_folder
+from vidbench.files import default_folder, folder_id
 from vidbench.metric import ClipMetric
 from vidbench.plugins import extractors, metrics, reports, suites
 from vidbench.reference import SUFFIX, ReferenceFile, read_reference
@@ -29,6 +29,9 @@ from vidbench.run.shard import Outcome, clip_key, failed_outcome
 from vidbench.run.store import RunStore
 from vidbench.summary import summarise
 from vidbench.video import Limits
+
+BASELINES = "baselines"
+"""Where in the run folder the broken baselines lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Request:
     seed: int = 0
     overwrite: bool = False
     retry_failed: bool = False
+    baselines: tuple[str, ...] = ()
+    """Broken baselines to score beside the models, by name."""
     command: str = ""
 
 
@@ -111,6 +116,10 @@ def execute(request: Request, listener: Listener) -> Result:
         if reference is None:
             raise InputError("--pair-by-name needs --reference FOLDER: the true clips that carry the same names")
         folder = pair_by_name(folder, reference)
+    broken = baselines.Plan((), {})
+    if request.baselines:
+        broken = baselines.plan(folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference))
+        folder = replace(folder, clips=(*folder.clips, *(item.clip for item in broken.clips)))
     cache_folder = default_folder() if request.cache else None
     cache_limit = default_limit()
     selection = select(
@@ -130,6 +139,7 @@ def execute(request: Request, listener: Listener) -> Result:
     evaluate = _engine(request.engine)
     with RunStore.open(request.out, info, overwrite=request.overwrite) as store:
         listener.selected(folder, selection)
+        folder = _made(folder, broken, request)
         tasks, finished = _tasks(folder, reference, selection.plan, store, retry_failed=request.retry_failed)
         jobs = max(1, min(request.jobs or usable_cores(), len(tasks)))
         listener.begins(len(tasks) + finished, finished, jobs)
@@ -162,16 +172,33 @@ def execute(request: Request, listener: Listener) -> Result:
             seed=request.seed,
             warnings=[
                 *(remarks(*file) if file is not None and kept else ()),
+                *(f"no baseline {name}: {reason}" for name, reason in broken.left_out.items()),
                 *_warnings(reference, [*references, *(row for row in clips if row.clip in shared)]),
             ],
             total=selection.total,
             left_out={left.metric: left.reason for left in selection.left_out},
+            weights=selection.rank_weights,
         )
         store.finish(replace(info, complete=True), summary, set_rows)
         del clips, scores, references  # the result reads them once more: for a moment there would be two of each
     if cache_folder is not None:
         ObservationCache(cache_folder, cache_limit).prune()
     return Result(load_run(request.out), selection, len(tasks))
+
+
+def _made(folder: ClipFolder, broken: baselines.Plan, request: Request) -> ClipFolder:
+    """The folder after its baselines have been written; those that could not be are failed clips."""
+    if not broken.clips:
+        return folder
+    failed = baselines.make(broken, request.out / BASELINES, request.limits)
+    return replace(
+        folder,
+        clips=tuple(clip for clip in folder.clips if clip.id not in failed),
+        others=(
+            *folder.others,
+            *(NotScored(c.id, "failed", failed[c.id], c.model) for c in folder.clips if c.id in failed),
+        ),
+    )
 
 
 def _engine(name: Literal["local", "ray"]) -> _Evaluate:
@@ -295,13 +322,15 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
         seed=request.seed,
         platform=_platform(),
         settings={
-            "folder_id": _folder_id(request.clips),
+            "folder_id": folder_id(request.clips),
             "reference_id": _reference_id(request.reference),
             "pair_by_name": request.pair_by_name,
             "fps": request.fps,
             "max_pixels": request.limits.max_pixels,
             "max_frames": request.limits.max_frames,
             "clip_timeout": request.clip_timeout,
+            **({"rank_weights": dict(selection.rank_weights)} if selection.rank_weights else {}),
+            "baselines": list(request.baselines) or None,
         },
         inputs={_relative(path, folder.root): _file_hash(path) for path in folder.inputs},
     )
@@ -325,12 +354,7 @@ def _reference_id(path: Path | None) -> str | None:
     """A folder is known by its place, a file by its content."""
     if path is None:
         return None
-    return _file_hash(path)[:16] if path.is_file() else _folder_id(path)
-
-
-def _folder_id(path: Path) -> str:
-    """Tells folders apart that were given by the same relative path."""
-    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return _file_hash(path)[:16] if path.is_file() else folder_id(path)
 
 
 def _platform() -> dict[str, str]:

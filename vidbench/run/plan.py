@@ -64,6 +64,8 @@ class Selection:
     suite_hash: str | None
     total: Total | None = None
     """The weighted mean that the suite asks for."""
+    rank_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of metrics in the overall ranking that the suite asks for."""
 
     def settings_hash(self, seed: int) -> str:
         """Hash of everything the scores depend on besides the clips."""
@@ -177,6 +179,7 @@ def select(
         suite=suite.name if suite is not None else None,
         suite_hash=suite.hash() if suite is not None else None,
         total=suite.total if suite is not None else None,
+        rank_weights=suite.rank_weights if suite is not None else {},
     )
 
 
@@ -274,4 +277,5 @@ def _facts(
         extractors=identities,
         weights=weights,
         distribution=distribution,
+        needs=tuple(what for what in ("prompt", "actions") if getattr(metric.needs, what)),
     )

@@ -208,7 +208,7 @@ def _compare(
             details["interval"] = "no interval: too few clips to leave some out"
         else:
             interval = jackknife_interval(score.value, values, metric.value_range)
-            details |= {"low": interval.low, "high": interval.high, "interval": interval.method}
+            details |= {"low": interval.low, "high": interval.high, "interval": interval.method, "left_out": values}
         scored = [row for row, _ in rows if row.status == "scored"]
         own = sum(row.sha256 in reference.hashes for row in scored)
         if own:

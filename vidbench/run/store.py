@@ -107,7 +107,7 @@ class RunStore:
         """Remove another run. What says that clips are finished goes first; run.json is replaced, never missing."""
         for name in ("clips.jsonl", "references.jsonl", *sorted(_OURS - {"run.json"})):
             (self.folder / name).unlink(missing_ok=True)
-        for name in ("media", "observations", "evidence"):
+        for name in ("media", "observations", "evidence", "baselines"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def __enter__(self) -> RunStore:
@@ -269,6 +269,8 @@ def _difference(previous: RunInfo, info: RunInfo) -> str | None:
         return f"of the clips in {previous.folder}"
     if previous.settings.get("reference_id") != info.settings.get("reference_id"):
         return f"with the reference {previous.reference}"
+    if previous.settings.get("baselines") != info.settings.get("baselines"):
+        return "with other baselines"
     if previous.vidbench != info.vidbench:
         return f"made by vidbench {previous.vidbench}"
     if previous.settings_hash != info.settings_hash:

@@ -17,10 +17,8 @@ from vidbench.clips import Clip
 from vidbench.errors import InputError
 from vidbench.extractor import Extractor, Observation, Session
 from vidbench.video import Frames
-from vidbench_metrics.motion_histograms import DIMENSIONS, GRID, WINDOW, motion_features
+from vidbench_metrics.motion_histograms import DIMENSIONS, GRID, SIDE, WINDOW, grid, motion_features
 
-SIDE = 256
-MARGIN = 8
 PATCH = 21
 """Side of the patch that is followed, in pixels of the resized frame."""
 LEVELS = 3
@@ -71,13 +69,6 @@ class LkTracks(Extractor[LkTracksParameters]):
     def open(self, clip: Clip) -> Session:
         """Begin a clip."""
         return _Session(self.parameters.stride)
-
-
-def grid() -> NDArray[np.float32]:
-    """(400, 2) x, y of the points that windows begin with, row by row, 8 pixels from the margin."""
-    places = MARGIN + np.arange(GRID) / (GRID - 1) * (SIDE - 2 * MARGIN)
-    y, x = np.meshgrid(places, places, indexing="ij")
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
 def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

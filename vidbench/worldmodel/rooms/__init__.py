@@ -1,0 +1,1 @@
+"""RoomWorld in parts; `vidbench.worldmodel.game` is the door to them."""
