@@ -150,6 +150,7 @@ VBENCH_GAINS = {
     "raft-torchvision": 0.5,
     "amt-s": 0.6,
     "pips2": 0.5,
+    "viclip-l-14": 1.0,
 }
 """Gains of `portable_tensors` that keep each network's output off its limits."""
 
@@ -161,16 +162,24 @@ def small_pips2() -> Any:
     return Pips2Size(encoder=(8, 8, 8, 8), features=8, filters=8, blocks=4)
 
 
+def small_viclip() -> Any:
+    """ViCLIP in the sizes of tests."""
+    from vidbench_metrics.networks.viclip import ViClipSize
+
+    return ViClipSize(side=56, width=48, depth=2, heads=4, text_width=32, text_depth=2, text_heads=2, embedding=24)
+
+
 @pytest.fixture
 def small_vbench_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DINO, MUSIQ and PIPs++ as narrow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
+    """DINO, MUSIQ, PIPs++ and ViCLIP as narrow as in `vbench_weights`; AMT-S and RAFT are small enough as they are."""
     from vidbench_metrics.extractors import pips2_tracks
-    from vidbench_metrics.networks import dino, musiq, pips2
+    from vidbench_metrics.networks import dino, musiq, pips2, viclip
 
     monkeypatch.setattr(dino, "VIT_B_16", dino.DinoSize(width=64, depth=2, heads=2))
     monkeypatch.setattr(musiq, "PUBLISHED", musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
     monkeypatch.setattr(pips2, "PUBLISHED", small_pips2())
     monkeypatch.setattr(pips2_tracks, "TURNS", 2)
+    monkeypatch.setattr(viclip, "PUBLISHED", small_viclip())
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +190,7 @@ def vbench_weights(random_weights: Path) -> Path:
     import torch
 
     from vidbench import weights
-    from vidbench_metrics.networks import amt, dino, musiq, pips2, raft
+    from vidbench_metrics.networks import amt, dino, musiq, pips2, raft, viclip
 
     def saved(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
         tensors = portable_tensors(shapes, gain=VBENCH_GAINS[name])
@@ -194,6 +203,7 @@ def vbench_weights(random_weights: Path) -> Path:
     torch.save(saved("dino-vit-b-16", small), path("dino-vit-b-16"))
     small = musiq.tensor_shapes(musiq.MusiqSize(width=48, depth=2, heads=6, hidden=96))
     torch.save(saved("musiq-spaq", small), path("musiq-spaq"))
+    torch.save({viclip.KEY: saved(viclip.ROW, viclip.tensor_shapes(small_viclip()))}, path(viclip.ROW))
     torch.save({pips2.KEY: saved("pips2", pips2.tensor_shapes(small_pips2()))}, path("pips2"))
     torch.save({"epoch": 1, "state_dict": saved("amt-s", amt.tensor_shapes()), "optim": {"state": {}}}, path("amt-s"))
     originals = {raft.original_name(key): shape for key, shape in raft.tensor_shapes().items()}
@@ -383,3 +393,127 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's own cache."""
     monkeypatch.setenv("VIDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def gate_run() -> Callable[..., Any]:
+    """A maker of runs for the gate, from nothing but scores: `scores` by metric, a value a clip, None for unscored.
+
+    `findings` are (clip's number, metric, kind, confidence); `names` replace the clips' names; `facts` change the facts
+    of metrics; `failed` are further files that cannot be read. With `save` the run folder is written too.
+    """
+    import hashlib
+    import json
+
+    from vidbench.results import ClipRow, FindingRow, MetricFacts, Run, RunInfo, ScoreRow, to_json
+    from vidbench.summary import summarise
+
+    def make(
+        path: Path,
+        scores: Mapping[str, list[float | None]],
+        *,
+        model: str = "ours",
+        names: list[str] | None = None,
+        prompts: list[str] | None = None,
+        findings: list[tuple[int, str, str, float | None]] | None = None,
+        failed: Mapping[str, str] | None = None,
+        facts: Mapping[str, Mapping[str, Any]] | None = None,
+        complete: bool = True,
+        save: bool = False,
+        **info: Any,
+    ) -> Run:
+        metrics = tuple(
+            MetricFacts(
+                **{
+                    "name": name,
+                    "version": "1",
+                    "summary": "s",
+                    "reference": "r",
+                    "protocol": "p",
+                    "higher_is_better": True,
+                    "unit": "1",
+                    "value_range": (None, None),
+                    "granularity": "clip",
+                    "aggregation": "mean",
+                    "diagnostic": False,
+                    "parameters": {},
+                    "extractors": ("e-1",),
+                    "weights": {},
+                    **(facts or {}).get(name, {}),
+                }
+            )
+            for name in scores
+        )
+        clips = names or [f"{model}/{i}.mp4" for i in range(len(next(iter(scores.values()))))]
+        rows = [
+            ClipRow(
+                clip,
+                model,
+                "scored",
+                sha256=hashlib.sha256(clip.encode("utf-8", "surrogatepass")).hexdigest(),
+                frames=24,
+                fps=12.0,
+                prompt=prompts[i] if prompts else None,
+            )
+            for i, clip in enumerate(clips)
+        ]
+        rows += [ClipRow(name, model, "failed", reason) for name, reason in (failed or {}).items()]
+        scored = [
+            ScoreRow(model, clip, name, value, None if value is not None else "not judged: too dark")
+            for name, values in scores.items()
+            for clip, value in zip(clips, values, strict=True)
+        ]
+        scored += [
+            ScoreRow(model, name, m, None, f"clip failed: {why}")
+            for name, why in (failed or {}).items()
+            for m in scores
+        ]
+        found = tuple(
+            FindingRow(
+                model,
+                clips[i],
+                metric,
+                kind,
+                3,
+                7,
+                0.25,
+                7 / 12,
+                f"Something does a {kind}.",
+                confidence,
+                "Lamps look so.",
+            )
+            for i, metric, kind, confidence in findings or []
+        )
+        run_info = RunInfo(
+            **{
+                "schema_version": 1,
+                "vidbench": "0.1.0",
+                "command": "vidbench run CLIPS",
+                "created": "2026-01-01T00:00:00+00:00",
+                "complete": complete,
+                "folder": "CLIPS",
+                "reference": None,
+                "suite": None,
+                "suite_hash": None,
+                "settings_hash": "0123456789abcdef",
+                "metrics": metrics,
+                "left_out": (),
+                "plugin_failures": (),
+                "seed": 0,
+                "platform": {},
+                **info,
+            }
+        )
+        summary = summarise(rows, scored, metrics) if complete else None
+        run = Run(path, run_info, tuple(rows), tuple(scored), found, summary)
+        if save:
+            path.mkdir(parents=True)
+            (path / "run.json").write_text(json.dumps(to_json(run_info)))
+            for file, lines in (("clips", rows), ("scores", scored), ("findings", found)):
+                text = "".join(json.dumps(to_json(line)) + "\n" for line in lines)
+                (path / f"{file}.jsonl").write_text(text)
+            if summary is not None:
+                (path / "summary.json").write_text(json.dumps(to_json(summary)))
+        return run
+
+    return make

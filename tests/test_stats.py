@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,21 +52,43 @@ def test_aggregate_refuses_nothing_and_unknown_names():
         aggregate(np.array([1.0]), "mode", higher_is_better=True)
 
 
-def test_mean_interval_of_independent_clips_matches_scipy_t():
-    values = np.random.default_rng(0).normal(3, 2, 17)
-    interval = cluster_interval(values, list(range(17)), "mean", higher_is_better=True)
-    low, high = scipy.stats.t.interval(0.95, 16, loc=values.mean(), scale=scipy.stats.sem(values))
-    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
-    assert "17 clips" in interval.method
+def _symmetric(rng, *shape):
+    drawn = rng.normal(0, 1, shape)
+    return np.concatenate([3 + drawn, 3 - drawn])
+
+
+def test_mean_interval_of_independent_clips_without_skew_matches_scipy_t():
+    values = _symmetric(np.random.default_rng(0), 9)
+    interval = cluster_interval(values, list(range(18)), "mean", higher_is_better=True)
+    low, high = scipy.stats.t.interval(0.95, 17, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    assert "18 clips" in interval.method
 
 
 def test_equal_clusters_match_t_over_their_means():
-    values = np.random.default_rng(1).normal(0, 1, (9, 4)) + np.random.default_rng(2).normal(0, 2, (9, 1))
-    interval = cluster_interval(values.ravel(), np.repeat(np.arange(9), 4).tolist(), "mean", higher_is_better=True)
+    values = _symmetric(np.random.default_rng(1), 5, 4)
+    interval = cluster_interval(values.ravel(), np.repeat(np.arange(10), 4).tolist(), "mean", higher_is_better=True)
     means = values.mean(axis=1)
-    low, high = scipy.stats.t.interval(0.95, 8, loc=means.mean(), scale=scipy.stats.sem(means))
-    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
-    assert "9 prompts" in interval.method
+    low, high = scipy.stats.t.interval(0.95, 9, loc=means.mean(), scale=scipy.stats.sem(means))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+    assert "10 prompts" in interval.method
+
+
+def test_mean_interval_of_skewed_clips_is_halls():
+    """Its ends are the means whose studentised distance, transformed, is t: found here by bisection."""
+    values = np.random.default_rng(2).exponential(1.0, 14)
+    skew = scipy.stats.skew(values, bias=False) / math.sqrt(14)
+    t = scipy.stats.t.ppf(0.975, 13)
+
+    def end(target):
+        def off(x):
+            return x + skew * x**2 / 3 + skew**2 * x**3 / 27 + skew / 6 - target
+
+        return values.mean() - scipy.stats.sem(values) * scipy.optimize.brentq(off, -50, 50, xtol=1e-14)
+
+    interval = cluster_interval(values, list(range(14)), "mean", higher_is_better=True)
+    assert (interval.low, interval.high) == pytest.approx((end(t), end(-t)), rel=1e-9)
+    assert interval.high - values.mean() > 1.2 * (values.mean() - interval.low)
 
 
 def test_clusters_widen_the_interval_that_ignoring_them_would_give():

@@ -128,10 +128,11 @@ def plan(
         root: where the baselines' files will lie.
         names: of `BASELINES`.
         most: clips of one baseline; they are spread over the scenes.
-        avoid: ids of clips that are taken only if there are no others: the reference set.
+        avoid: ids of clips that are taken only if there are no others, as are the clips' true clips: the reference set.
     """
     own = [clip for clip in folder.clips if not is_baseline(clip.model)]
-    sources = _sources([clip for clip in own if clip.id not in avoid] or own, most)
+    true = {clip.reference for clip in own}
+    sources = _sources([clip for clip in own if clip.id not in avoid and clip.path not in true] or own, most)
     planned: list[Planned] = []
     left_out: dict[str, str] = {}
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -53,6 +54,11 @@ def default_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("vidbench")
+
+
+def folder_id(path: Path) -> str:
+    """16 hex digits that tell folders apart which were given by the same relative path."""
+    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _umask() -> int:

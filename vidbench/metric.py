@@ -140,15 +140,25 @@ class Needs:
     actions: bool = False
     fps: bool = False
     """True where a known frame rate is needed; arrays and frame folders may have none."""
+    reference_set: bool = True
+    """Of set metrics. False where a model's clips are compared with each other or with their own true clips: such a
+    metric runs without `--reference`, may use pair extractors, and gets an empty state as `reference`."""
+    columns: tuple[str, ...] = ()
+    """Further metadata columns without which the metric has nothing to go by; some clips must have each."""
 
 
 class Observations(Mapping[str, Observation]):
     """What the extractors that a metric asked for saw of one clip, by extractor name."""
 
-    def __init__(self, observations: Mapping[str, Observation], facts: ClipFacts) -> None:
+    def __init__(
+        self, observations: Mapping[str, Observation], facts: ClipFacts, clip: Clip | None = None
+    ) -> None:
         self._observations = dict(observations)
         self.facts = facts
         """Frame count, rate, size and times of the decoded clip."""
+        self.clip = clip
+        """The clip itself, with its actions and metadata; None where only its pixels are known, as in a reference set
+        that comes from a file."""
 
     def __getitem__(self, name: str) -> Observation:
         return self._observations[name]
@@ -203,6 +213,9 @@ class Metric(Parametrised[P]):
     responds_to: ClassVar[tuple[str, ...]] = ()
     """Names of damages (`vidbench.damage`) under which the value must get steadily worse; the contract test tries
     each."""
+    sees: ClassVar[tuple[str, ...]] = ()
+    """Names of broken baselines (`vidbench.baselines`) that must get a worse value than the clips they are made of;
+    `vidbench selftest` tries each, and each damage of `responds_to`."""
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The extractors with the parameters that this instance's parameters imply."""
@@ -246,6 +259,16 @@ class SetMetric(Metric[P], Generic[P, S]):
 
     granularity: ClassVar[Granularity] = "set"
     aggregation: ClassVar[Aggregation] = "set"
+    identical_is_best: ClassVar[bool] = True
+    """False where the reference set is no goal to come near but something to learn from, so that a set against itself
+    need not have the best value there is."""
+
+    def together(self, clip: Clip) -> str | None:
+        """What a clip shares with the clips without which it says nothing; they are left out together.
+
+        Intervals come from leaving groups of clips out in turn. None groups by prompt, as most metrics want it.
+        """
+        return None
 
     @abstractmethod
     def new_state(self) -> S:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vidbench.extractor import BaseExtractor
     from vidbench.generator import Generator
     from vidbench.metric import Metric
-    from vidbench.report import Report
+    from vidbench.report import LeaderboardView, Report
     from vidbench.suite import Suite
 
 T = TypeVar("T")
@@ -198,6 +198,12 @@ def _check_report(name: str, loaded: object) -> None:
     _check_facts(name, loaded, Report, REPORT_FACTS)
 
 
+def _check_leaderboard(name: str, loaded: object) -> None:
+    from vidbench.report import LeaderboardView
+
+    _check_facts(name, loaded, LeaderboardView, REPORT_FACTS)
+
+
 def _check_generator(name: str, loaded: object) -> None:
     from vidbench.extractor import Requires
     from vidbench.generator import CONDITIONS, Generator
@@ -244,6 +250,12 @@ def reports() -> Registry[type[Report]]:
 
 
 @cache
+def leaderboards() -> Registry[type[LeaderboardView]]:
+    """The group `vidbench.leaderboards`."""
+    return Registry("vidbench.leaderboards", _check_leaderboard)
+
+
+@cache
 def generators() -> Registry[type[Generator]]:
     """The group `vidbench.generators`."""
     return Registry("vidbench.generators", _check_generator)
@@ -251,5 +263,5 @@ def generators() -> Registry[type[Generator]]:
 
 def forget() -> None:
     """Look at the installed packages anew; for tests and notebooks that install a plug-in while running."""
-    for registry in (metrics, extractors, suites, reports, generators):
+    for registry in (metrics, extractors, suites, reports, leaderboards, generators):
         registry.cache_clear()

@@ -323,6 +323,12 @@ class Run:
         state = "" if self.info.complete else ", not complete"
         return f"vidbench run {self.path.name}: {told or 'no clips'}, {len(self.info.metrics)} metrics{state}"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line and a small table, models by metrics that judge, all text escaped."""
+        from vidbench.notebook import run_table
+
+        return run_table(self)
+
 
 def _frame(kind: type[Any], rows: tuple[Any, ...]) -> pd.DataFrame:
     import pandas as pd

@@ -65,7 +65,7 @@ class Suite:
     number."""
 
     def hash(self) -> str:
-        """First 16 hex digits of the sha256 over name, version, metrics, parameters, required metrics, total and weights."""
+        """First 16 hex digits of the sha256 over all that changes what a run computes or how it ranks."""
         content: dict[str, Any] = {
             "name": self.name,
             "version": self.version,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,24 @@ YARDSTICK = "the reference set: not ranked"
 BROKEN = "a broken baseline: not ranked"
 
 
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A summary and what it was made from."""
+
+    summary: Summary
+    estimates: Mapping[str, MetricRows]
+    """By metric."""
+    standing: Overall
+
+
 def summarise(
+    clips: Sequence[ClipRow], scores: Sequence[ScoreRow], metrics: Sequence[MetricFacts], **options: Any
+) -> Summary:
+    """The summary alone: see `assess`, whose options these are."""
+    return assess(clips, scores, metrics, **options).summary
+
+
+def assess(
     clips: Sequence[ClipRow],
     scores: Sequence[ScoreRow],
     metrics: Sequence[MetricFacts],
@@ -56,7 +74,7 @@ def summarise(
     total: Total | None = None,
     left_out: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
-) -> Summary:
+) -> Assessment:
     """Aggregate clip scores over models, with intervals, coverage and ranks.
 
     Args:
@@ -91,7 +109,7 @@ def summarise(
     flags = _flags(values, estimates, yardsticks)
     standing = overall_standing(models, values, estimates, yardsticks, weights, seed)
     places = _overall(models, standing, yardsticks)
-    return Summary(
+    summary = Summary(
         models=tuple(o.model for o in places),
         scores=tuple(values),
         overall=tuple(places),
@@ -104,6 +122,7 @@ def summarise(
         totals=tuple(total_score(o.model, values, total, left_out or {}) for o in places) if total is not None else (),
         flags=tuple(flags),
     )
+    return Assessment(summary, estimates, standing)
 
 
 def total_score(model: str, scores: Sequence[ModelScore], total: Total, left_out: Mapping[str, str]) -> TotalScore:

@@ -222,3 +222,10 @@ def _support(run: Run, summary: Summary, first: str, second: str) -> str:
         f"{clear} ({listed(ahead)}), but {other} ahead in {len(behind)} ({listed(behind)}): "
         "which is better depends on what matters to you."
     )
+
+
+def span_of_ranks(low: int | None, high: int | None) -> str:
+    """`1`, or `1–3` where several are allowed; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    return str(low) if low == high else f"{low}–{high}"

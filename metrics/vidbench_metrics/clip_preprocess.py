@@ -86,6 +86,16 @@ def huggingface(pixels: NDArray[np.uint8], wanted: ModelInput) -> Tensor:
 
 def vbench(pixels: NDArray[np.uint8], wanted: ModelInput) -> Tensor:
     """Bicubic of floats without antialiasing, shorter side, centre; overshoot beyond 0 and 255 stays."""
+    return normalised(_bicubic_centre(pixels, wanted), wanted)
+
+
+def vbench_bytes(pixels: NDArray[np.uint8], wanted: ModelInput) -> NDArray[np.uint8]:
+    """(side, side, 3): as `vbench`, but rounded to bytes, as torchvision resizes tensors of bytes; not normalised."""
+    resized = _bicubic_centre(pixels, wanted).clamp(0, 255).round().byte()
+    return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
+
+
+def _bicubic_centre(pixels: NDArray[np.uint8], wanted: ModelInput) -> Tensor:
     from torch.nn import functional
 
     frame, side = to_tensor(pixels), wanted.side
@@ -93,7 +103,7 @@ def vbench(pixels: NDArray[np.uint8], wanted: ModelInput) -> Tensor:
     if size != tuple(frame.shape[1:]):
         frame = functional.interpolate(frame[None], size, mode="bicubic", align_corners=False)[0]
     top, left = (round((length - side) / 2) for length in size)
-    return normalised(frame[:, top : top + side, left : left + side], wanted)
+    return frame[:, top : top + side, left : left + side]
 
 
 def evalcrafter(pixels: NDArray[np.uint8], wanted: ModelInput) -> Tensor:

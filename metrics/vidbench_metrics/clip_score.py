@@ -3,7 +3,7 @@
 Hessel et al., arXiv 2104.08718, jmhessel/clipscore 10364652 clipscore.py (`hessel`); Lightning-AI/torchmetrics dab03339
 src/torchmetrics/functional/multimodal/clip_score.py (`torchmetrics`); evalcrafter/EvalCrafter
 metrics/Scores_with_CLIP/Scores_with_CLIP.py (`evalcrafter`); Vchitect/VBench 45e79ec1 vbench/overall_consistency.py
-(`vbench-overall`, which needs ViCLIP and is not computed). Numbers under two protocols can't be compared.
+(`vbench-overall`: ViCLIP, one value of the whole clip). Numbers under two protocols can't be compared.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from vidbench.clips import Clip
 from vidbench.errors import InputError
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
+from vidbench_metrics import viclip_text
 from vidbench_metrics.clip_model import PUBLISHED, ClipSource, other_weights
 from vidbench_metrics.clip_text import PromptEmbedding, embed_prompt
 from vidbench_metrics.extractors.clip_image import ClipImageObservation, cosines
+from vidbench_metrics.extractors.viclip_video import ViClipVideoObservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,13 @@ DESCRIBED = {
         "than 77 tokens loses its end token and with it all meaning"
     ),
     "evalcrafter": ("evalcrafter: mean cosine of frames from 0 to 255 that were never normalised, ViT-B/32, -1 to 1"),
-    "vbench-overall": "vbench-overall: not computed (ViCLIP)",
+    "vbench-overall": (
+        "vbench-overall: cosine of ViCLIP-L/14's embeddings of the prompt, cut to 32 tokens, and of eight frames, the "
+        "middles of eight spans, as one clip; -1 to 1"
+    ),
 }
 EVERY_FRAME = "every frame, mean over frames unless reduce says otherwise"
 VICLIP = "vbench-overall"
-NO_VICLIP = (
-    "protocol vbench-overall compares the prompt with ViCLIP's embedding of the whole clip, and vidbench has no "
-    "ViCLIP: compute overall_consistency with VBench itself, or choose --set clip_score.protocol=hessel"
-)
 REDUCTIONS = ("mean", "median", "min", "max", "first", "middle", "last")
 
 
@@ -102,7 +103,7 @@ class ClipScoreParameters:
     """Which protocol, and what may differ from it."""
 
     protocol: str = "hessel"
-    """A name in `PROTOCOLS`, or `vbench-overall`, which leaves every clip unscored."""
+    """A name in `PROTOCOLS`, or `vbench-overall`, for which `reduce`, `model` and `weights` have no other choice."""
     reduce: str = "mean"
     """How frames become one value: `mean`, `median`, `min`, `max`, `first`, `middle` or `last`."""
     model: str = ""
@@ -116,6 +117,8 @@ class ClipScoreParameters:
             raise InputError(f"clip_score.protocol must be one of {known}, got '{self.protocol}'")
         if self.reduce not in REDUCTIONS:
             raise InputError(f"clip_score.reduce must be one of {', '.join(REDUCTIONS)}, got '{self.reduce}'")
+        if self.protocol == VICLIP and (self.reduce, self.model, self.weights) != ("mean", "", PUBLISHED):
+            raise InputError("clip_score.protocol=vbench-overall leaves no choice of reduce, model and weights")
 
 
 class ClipScore(ClipMetric[ClipScoreParameters]):
@@ -129,7 +132,8 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
     )
     reference = (
         "Hessel et al., CLIPScore, EMNLP 2021 (arXiv 2104.08718); jmhessel/clipscore 10364652, "
-        "Lightning-AI/torchmetrics dab03339 clip_score, evalcrafter/EvalCrafter Scores_with_CLIP.py"
+        "Lightning-AI/torchmetrics dab03339 clip_score, evalcrafter/EvalCrafter Scores_with_CLIP.py, "
+        "Vchitect/VBench 45e79ec1 overall_consistency.py"
     )
     protocol = f"{'. '.join(DESCRIBED.values())}. All: {EVERY_FRAME}. hessel is meant where nothing is said"
     higher_is_better = True
@@ -143,15 +147,15 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
         super().__init__(parameters)
         chosen = self._protocol()
         # What a run tells of a metric, it tells of this protocol alone; intervals are cut to its range.
-        self.protocol = f"{DESCRIBED[self.parameters.protocol]}; {EVERY_FRAME}"  # type: ignore[misc]
-        if chosen is not None:
-            self.value_range = chosen.value_range  # type: ignore[misc]
+        told = DESCRIBED[self.parameters.protocol]
+        self.protocol = told if chosen is None else f"{told}; {EVERY_FRAME}"  # type: ignore[misc]
+        self.value_range = (-1.0, 1.0) if chosen is None else chosen.value_range  # type: ignore[misc]
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
-        """CLIP as the protocol wants it; nothing where it would be in vain."""
+        """CLIP, or ViCLIP, as the protocol wants it."""
         chosen = self._protocol()
         if chosen is None:
-            return ()
+            return (ExtractorSpec("viclip_video"),)
         source = self._source(chosen)
         values = {"model": source.model, "weights": source.weights, "preprocess": chosen.preprocess}
         return (ExtractorSpec("clip_image", values),)
@@ -165,10 +169,10 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip."""
         chosen = self._protocol()
-        if chosen is None:
-            return Score.unscored(NO_VICLIP)
         if not clip.prompt or not clip.prompt.strip():
             return Score.unscored("it has no prompt")
+        if chosen is None:
+            return _of_the_whole_clip(observations, clip.prompt)
         seen = observations.of("clip_image", ClipImageObservation)
         prompt = embed_prompt(self._source(chosen), chosen.prefix + clip.prompt, keep_end=chosen.keep_end)
         values = frame_scores(seen.embeddings, prompt.vector, chosen)
@@ -193,11 +197,30 @@ class ClipScore(ClipMetric[ClipScoreParameters]):
         )
 
 
-def note(prompt: PromptEmbedding, *, keep_end: bool) -> str | None:
+def _of_the_whole_clip(observations: Observations, text: str) -> Score:
+    """VBench's overall consistency."""
+    seen = observations.of("viclip_video", ViClipVideoObservation)
+    prompt = viclip_text.embed_prompt(text)
+    (value,) = cosines(seen.embedding[None], prompt.vector)
+    if not np.isfinite(value):
+        return Score.unscored("ViCLIP gives a zero or infinite embedding for the clip or for the prompt")
+    return Score(
+        float(value),
+        details={
+            "protocol": VICLIP,
+            "frames": len(seen.frames),
+            "frame_numbers": seen.frames.tolist(),
+            "note": note(prompt, keep_end=True, model="ViCLIP"),
+            "remark": other_weights(seen.unpublished),
+        },
+    )
+
+
+def note(prompt: PromptEmbedding, *, keep_end: bool, model: str = "CLIP") -> str | None:
     """What must be said of a prompt that was cut; None of one that was not."""
     if not prompt.cut:
         return None
-    told = f"the prompt has {prompt.tokens} tokens and CLIP takes {prompt.room}: the rest was cut off"
+    told = f"the prompt has {prompt.tokens} tokens and {model} takes {prompt.room}: the rest was cut off"
     if keep_end:
         return told
     return (

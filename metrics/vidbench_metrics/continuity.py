@@ -13,4 +13,5 @@ class Continuity(PhysicsMetric[NoParameters]):
     version = "1"
     summary = "does motion go on without teleports, sudden velocities, frozen pictures, jumps and flicker"
     protocol = "learned over tracks and whole frames; shipped model, 3 % false alarms"
+    sees = ("shuffled", "teleport")
     kinds = frozenset({"teleport", "velocity_jump", "freeze", "jump_cut", "flicker"})

@@ -13,4 +13,5 @@ class ObjectPermanence(PhysicsMetric[NoParameters]):
     version = "1"
     summary = "do things go on existing as what they are: nothing vanishes, appears from nowhere or turns into another"
     protocol = "learned over tracks; shipped model, 3 % false alarms"
+    sees = ("teleport",)
     kinds = frozenset({"vanish", "appear", "swap", "no_reappearance"})

@@ -37,6 +37,7 @@ class Plausibility(ClipMetric[PlausibilityParameters]):
     value_range = (0.0, 1.0)
     aggregation = "mean"
     diagnostic = True
+    sees = ("shuffled", "teleport")
     needs = Needs((ExtractorSpec("motion"),))
     min_frames = LEAST_FRAMES
     parameters_type = PlausibilityParameters

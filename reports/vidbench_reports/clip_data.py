@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from vidbench import wording
 from vidbench.results import ClipRow, FindingRow, MetricFacts, Run, ScoreRow
+from vidbench_reports.clip_files import is_evidence, is_stem
 
 SHAPES = (
     "M-4.6 0a4.6 4.6 0 1 0 9.2 0a4.6 4.6 0 1 0-9.2 0Z",
@@ -23,9 +23,6 @@ SHAPES = (
     "M-1.9-5.2h3.8v3.3h3.3v3.8h-3.3v3.3h-3.8v-3.3h-3.3v-3.8h3.3Z",
 )
 """Marks of the models, as SVG paths around 0, 0: with as many colours, nobody has to tell colours apart."""
-
-_STEM = re.compile(r"[A-Za-z0-9_-]+")
-_EVIDENCE = re.compile(r"evidence/[A-Za-z0-9_-]+\.jpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ def media_sources(run: Run, budget: int) -> tuple[dict[str, dict[str, Any]], lis
     left = budget
     for number, row in sorted(enumerate(run.clips), key=lambda item: (-findings[item[1].clip], item[0])):
         # The stem comes from a file that may have been edited: it must not lead out of the folder.
-        stem = row.media if row.media is not None and _STEM.fullmatch(row.media) else None
+        stem = row.media if row.media is not None and is_stem(row.media) else None
         files = {
             kind: run.path / "media" / f"{stem}{suffix}" for kind, suffix in (("strip", ".jpg"), ("video", ".mp4"))
         }
@@ -163,7 +160,7 @@ def evidence_sources(run: Run, budget: int) -> tuple[dict[str, str], list[Media]
     for finding in wording.most_confident(run.findings):
         name = finding.evidence
         # The name comes from a file that may have been edited: it must not lead out of the folder.
-        if name is None or not _EVIDENCE.fullmatch(name) or name in addresses or not (run.path / name).is_file():
+        if name is None or not is_evidence(name) or name in addresses or not (run.path / name).is_file():
             continue
         cost = 4 * math.ceil((run.path / name).stat().st_size / 3)
         if cost <= left:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from vidbench.compare import ClipChange, ClipPair, Comparison, FindingChange, Me
 from vidbench.compare.words import VERDICTS, after_point, headline, label, moved_most, p_value, signed, title, unpaired
 from vidbench.files import write_atomic
 from vidbench.results import ClipRow, Run
+from vidbench_reports.clip_files import is_evidence, is_stem
 from vidbench_reports.page import asset, csp_hash, environment, when
 
 CLIPS = 12
@@ -30,9 +30,6 @@ PICTURES = 2 * 2**20
 """Bytes of pictures (as base64) that go into the page; the others are left out, which the page says."""
 LISTED = 100
 """Clips without a partner, and lost scores, that are named."""
-
-_STEM = re.compile(r"[A-Za-z0-9_-]+")
-_EVIDENCE = re.compile(r"evidence/[A-Za-z0-9_-]+\.jpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,9 @@ class Line:
     told: str | None
     """What must be known of it."""
     x: float | None
-    """Where the difference lies on its axis, in per cent; 50 is no difference, to the right is better. None where it has
-    no interval: a mark alone would look certain."""
+    """Where the difference lies on its axis, in per cent; 50 is no difference, to the right is better.
+
+    None where it has no interval: a mark alone would look certain."""
     span: tuple[float, float] | None
 
 
@@ -105,12 +103,12 @@ class _Pictures:
 
     def strip(self, run: Run, row: ClipRow) -> str | None:
         # The stem comes from a file that may have been edited: it must not lead out of the folder.
-        if row.media is None or not _STEM.fullmatch(row.media):
+        if row.media is None or not is_stem(row.media):
             return None
         return self._read(run.path / "media" / f"{row.media}.jpg")
 
     def evidence(self, run: Run, name: str | None) -> str | None:
-        if name is None or not _EVIDENCE.fullmatch(name):
+        if name is None or not is_evidence(name):
             return None
         return self._read(run.path / name)
 

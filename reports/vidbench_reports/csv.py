@@ -56,14 +56,14 @@ class CsvReport(Report):
             clip = clips.get(score.clip) if score.clip is not None else None
             writer.writerow(
                 [
-                    _cell(score.model),
-                    _cell(score.clip),
-                    _cell(score.metric),
-                    _cell(score.value),
-                    _cell(score.reason),
-                    _cell(facts.unit if facts else None),
-                    _cell(facts.higher_is_better if facts else None),
-                    _cell(facts.diagnostic if facts else None),
+                    cell(score.model),
+                    cell(score.clip),
+                    cell(score.metric),
+                    cell(score.value),
+                    cell(score.reason),
+                    cell(facts.unit if facts else None),
+                    cell(facts.higher_is_better if facts else None),
+                    cell(facts.diagnostic if facts else None),
                     *_clip_cells(clip),
                 ]
             )
@@ -74,10 +74,11 @@ def _clip_cells(clip: ClipRow | None) -> list[str]:
     if clip is None:
         return [""] * 8
     facts = (clip.status, clip.prompt, clip.frames, clip.fps, clip.width, clip.height, clip.duration, clip.sha256)
-    return [_cell(fact) for fact in facts]
+    return [cell(fact) for fact in facts]
 
 
-def _cell(value: str | float | bool | None) -> str:
+def cell(value: str | float | bool | None) -> str:
+    """A value as text that a spreadsheet shows and never runs."""
     if value is None:
         return ""
     if isinstance(value, bool):

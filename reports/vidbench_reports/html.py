@@ -24,7 +24,7 @@ from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
 MEDIA_BUDGET = 24 * 2**20
 """Bytes of pictures and videos that go into the page; the others are linked."""
-EVIDENCE_BUDGET = 3 * 2**20
+EVIDENCE_BUDGET = 2 * 2**20
 """Bytes of pictures of findings that go into the page beside those; the others are linked."""
 PLOT_MARGIN = 4.0
 """Per cent of a plot's width that stay free at both ends, so that marks at the ends are whole."""
@@ -165,7 +165,8 @@ def pieces(run: Run, media_budget: int = MEDIA_BUDGET, evidence_budget: int = EV
     data = RunData(run)
     models, marks = data.models, data.marks
     columns = _columns(run, run.summary, marks) if run.summary is not None else []
-    script, style = asset("clip.js") + asset("report.js"), asset("report.css")
+    script = asset("clip.js") + asset("list.js") + asset("report.js")
+    style = asset("report.css")
     sources, media = media_sources(run, media_budget)
     evidence, shown = evidence_sources(run, evidence_budget)
     statuses = Counter(row.status for row in run.clips)
@@ -280,6 +281,11 @@ def axis_for(facts: MetricFacts, scores: Iterable[ModelScore]) -> Axis | None:
         high = high if top is None else min(high, top)
         if low == high:
             low, high = low - room, high + room
+    return nice_axis(low, high)
+
+
+def nice_axis(low: float, high: float) -> Axis:
+    """An axis from `low` to `high` with ticks at round numbers."""
     step = _nice_step(high - low)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     size = max(abs(low), abs(high))

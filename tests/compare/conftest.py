@@ -60,8 +60,8 @@ def write_run(
             clips.append(row)
             for metric, of_clips in values.items():
                 v = of_clips[i]
-                text = isinstance(v, str)
-                scores.append(ScoreRow(model, row.clip, metric, None if text else v, v if text else None))
+                value, reason = (None, v) if isinstance(v, str) else (v, None)
+                scores.append(ScoreRow(model, row.clip, metric, value, reason))
     facts: dict[str, Any] = {
         "schema_version": 1,
         "vidbench": "0.1.0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_a_set_metric_is_judged_by_its_intervals(runs, values, spans, note, verd
     assert change.note == note
 
 
-CHANGED = {
+CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "version": ({"version": "2"}, {}, "version: 1 before, 2 after"),
     "protocol": ({"protocol": "other"}, {}, "protocol: plain before, other after"),
     "parameter": ({"parameters": {"limit": 4}}, {}, "parameter limit: 3 before, 4 after"),
@@ -153,8 +154,8 @@ CHANGED = {
 @pytest.mark.parametrize("what", CHANGED)
 def test_other_settings_are_refused_with_the_difference_named(runs, what):
     facts, info, told = CHANGED[what]
-    first = {"suite": "s", "suite_hash": "111"} if what == "suite" else {}
-    first["settings"] = {"fps": None} if what != "fps" else {"fps": None, "max_frames": None}
+    first: dict[str, Any] = {"suite": "s", "suite_hash": "111"} if what == "suite" else {}
+    first["settings"] = {"fps": None}
     info = {"settings": {"fps": None}, **info}
     sides = [
         read_side(str(runs(name, {"m": {"quality_score": [0.1, 0.2]}}, [metric], **named)))
@@ -214,8 +215,16 @@ def test_a_metric_of_one_run_is_named(runs):
 
 
 def test_clips_that_moved_are_listed_in_both_directions(runs):
-    old = {"quality_score": [0.5, 0.5, 0.5, 0.5], "some_error": [2.0, 2.0, 2.0, 2.0], "look": [0, 0, 0, 0]}
-    new = {"quality_score": [0.9, 0.5, 0.4, 0.5], "some_error": [2.0, 2.0, 2.0, 4.0], "look": [1, 1, 1, 1]}
+    old: dict[str, list[float]] = {
+        "quality_score": [0.5, 0.5, 0.5, 0.5],
+        "some_error": [2.0, 2.0, 2.0, 2.0],
+        "look": [0, 0, 0, 0],
+    }
+    new: dict[str, list[float]] = {
+        "quality_score": [0.9, 0.5, 0.4, 0.5],
+        "some_error": [2.0, 2.0, 2.0, 4.0],
+        "look": [1, 1, 1, 1],
+    }
     moves = both(runs, old, new).models[0].moved
     quality = np.std([*old["quality_score"], *new["quality_score"]])
     error = np.std([*old["some_error"], *new["some_error"]])
@@ -246,6 +255,15 @@ def test_findings_that_came_and_went(runs):
         (True, "m/01.mp4", "teleport", 1),
         (False, "m/01.mp4", "flicker", 1),
     ]
+
+
+@pytest.mark.parametrize(("start", "end", "same"), [(8, 9, True), (9, 9, False), (0, 1, True), (0, 0, False)])
+def test_a_finding_up_to_two_frames_away_is_the_same(runs, start, end, same):
+    values = {"m": {"quality_score": [0.1]}}
+    one = runs("a", values, [runs.quality], findings=[finding("m/00.mp4", 3, 6)])
+    two = runs("b", values, [runs.quality], findings=[finding("m/00.mp4", start, end)])
+    found = compare(read_side(str(one)), read_side(str(two))).models[0].findings
+    assert (found == ()) == same
 
 
 def test_two_findings_do_not_share_a_partner(runs):

@@ -111,10 +111,6 @@ def test_what_cannot_be_scored_says_why(monkeypatch: pytest.MonkeyPatch) -> None
         assert scored(monkeypatch, IMAGES, [1, 0], nothing).reason == "it has no prompt"
     zero = scored(monkeypatch, [[0, 0]], [1, 0])
     assert zero.reason == "CLIP gives a zero or infinite embedding for a frame or for the prompt"
-    viclip = ClipScore.from_mapping({"protocol": "vbench-overall"})
-    assert viclip.extractor_specs() == ()
-    facts = ClipFacts(1, 8.0, 4, 4, np.zeros(1))
-    assert "vidbench has no ViCLIP" in str(viclip.score(Observations({}, facts), clip("a dog")).reason)
 
 
 def test_each_protocol_asks_for_its_embeddings() -> None:
@@ -135,6 +131,7 @@ def test_each_protocol_asks_for_its_embeddings() -> None:
     [
         ({"protocol": "clip"}, "protocol must be one of hessel, torchmetrics"),
         ({"reduce": "sum"}, "reduce must be one of"),
+        ({"protocol": "vbench-overall", "reduce": "max"}, "vbench-overall leaves no choice of reduce, model"),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(values: dict[str, Any], said: str) -> None:

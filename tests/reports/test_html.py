@@ -449,7 +449,7 @@ def test_a_page_with_many_pictures_of_findings_stays_small(run: Run, with_eviden
         noise = np.random.default_rng(number).integers(0, 256, 300_000, dtype=np.uint8)
         (run.path / str(finding.evidence)).write_bytes(noise.tobytes())
     pictures = _pictures(Page(html.render(run)))
-    assert sum(within for _, within in pictures) == html.EVIDENCE_BUDGET // 400_000 == 7
+    assert sum(within for _, within in pictures) == html.EVIDENCE_BUDGET // 400_000 == 5
     assert len(html.render(run)) < bare + html.EVIDENCE_BUDGET + 100_000
 
 

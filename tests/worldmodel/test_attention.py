@@ -30,7 +30,7 @@ def _sees(grouping, grid):
     """Whether a token at one place sees a token at another, and whether it sees the prefix of a frame."""
     causal = getattr(grouping, "causal", False)
 
-    def token(a, b) -> bool:
+    def token(a, b):
         if causal and b[0] > a[0]:
             return False
         if isinstance(grouping, Joint):
@@ -43,7 +43,7 @@ def _sees(grouping, grid):
             b, grouping.size, grid, shifted=grouping.shifted
         )
 
-    def frame(a, t) -> bool:
+    def frame(a, t):
         if (causal and t > a[0]) or isinstance(grouping, Time):
             return False
         if isinstance(grouping, Space):

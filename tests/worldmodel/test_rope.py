@@ -37,7 +37,7 @@ def test_products_depend_on_differences_alone(head_size, at_q, at_k, by, seed) -
     q, k = _vectors(head_size, seed)
     moved_q = tuple(p + d for p, d in zip(at_q, by, strict=True))
     moved_k = tuple(p + d for p, d in zip(at_k, by, strict=True))
-    here, there = (_product(q, k, *places_, head_size) for places_ in ((at_q, at_k), (moved_q, moved_k)))
+    here, there = _product(q, k, at_q, at_k, head_size), _product(q, k, moved_q, moved_k, head_size)
     assert there == pytest.approx(here, abs=3e-5 * float(q.norm() * k.norm()))  # float32 angles of up to 109 radians
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "reference": "write down the statistics of a reference set once, for many runs",
     "inspect": "score one clip and show what was found in it",
     "report": "write the reports of a run again",
+    "leaderboard": "put several models, of one run or many, on one board",
     "gate": "judge a run or clips by a policy: may they ship?",
     "compare": "say what got better or worse between two runs or two models",
     "serve": "look through the clips of large runs in a browser",
@@ -32,6 +33,7 @@ COMMANDS = {
     "vbench-total": "VBench's Quality, Semantic and Total score from a table of its 16 dimensions",
     "tokens": "what a clip costs a video transformer: tokens, pairs, operations, memory",
     "selftest": "check that the installed metrics notice broken clips",
+    "plan": "let planners walk in the game with a world model to imagine in",
     "demo": "make clips of three made-up models, score them, show the report",
 }
 

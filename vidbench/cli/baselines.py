@@ -36,8 +36,8 @@ Examples:
 def command(clips: Path, out: Path, only: str, most: int, model: str | None) -> int:
     """Make broken copies of the clips in folder CLIPS, to see what failure looks like.
 
-    They become a clip folder with prompts, actions and true clips; its models are called baseline:frozen and so on. Such
-    models are shown and never ranked, and a metric that puts one above another model is flagged.
+    They become a clip folder with prompts, actions and true clips; its models are called baseline:frozen and so on.
+    Such models are shown and never ranked, and a metric that puts one above another model is flagged.
     """
     from vidbench import wording
     from vidbench.baselines import named, write_folder

@@ -25,7 +25,9 @@ def command(metric: str) -> int:
     low, high = kind.value_range
     facts = kind()
     needs = [name for name in ("prompt", "actions", "fps") if getattr(kind.needs, name)]
-    needs += {"pair": ["each clip's true clip"], "set": ["a reference set"]}.get(kind.granularity, [])
+    needs += [f"a metadata column '{column}'" for column in kind.needs.columns]
+    needs += ["each clip's true clip"] if kind.granularity == "pair" else []
+    needs += ["a reference set"] if kind.granularity == "set" and kind.needs.reference_set else []
     rows = {
         "name": f"{kind.name}, version {kind.version}, from {registry.distribution(metric)}",
         "measures": kind.summary,

@@ -22,9 +22,9 @@ BUILT_IN = "plausibility"
 """The suite whose policy is taken where none is given."""
 
 EPILOG = """\b
-Without --policy the policy of the suite plausibility is taken: no clip may have a finding of object permanence, gravity,
-continuity or solidity; each of these must have judged 80 % of the clips; no file may be unreadable. About 3 to 7 in 100
-clips in which nothing is wrong have a finding by mistake: see docs/gate.md. `vidbench gate policy` prints it.
+Without --policy the policy of the suite plausibility is taken: no clip may have a finding of object permanence,
+gravity, continuity or solidity; each of these must have judged 80 % of the clips; no file may be unreadable. About 3 to
+7 in 100 clips in which nothing is wrong have a finding by mistake: see docs/gate.md. `vidbench gate policy` prints it.
 
 \b
 Exit codes: 0 passed; 1 failed; 2 wrong use, or made with other settings than policy or baseline ask for;
@@ -65,7 +65,9 @@ def command() -> None:
 @command.command("judge", cls=_Judge, epilog=EPILOG)
 @click.argument("path", metavar="RUN|CLIPS", type=click.Path(path_type=Path))
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Policy file; see docs/gate.md.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Run folder to compare with, for rules with max_loss.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Run folder to compare with, for rules with max_loss."
+)
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML: a test case a rule, and one a clip.")
 @click.option("--sarif", type=click.Path(path_type=Path), help="Write SARIF 2.1.0.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the whole verdict as JSON.")
@@ -87,6 +89,7 @@ def judge_command(path: Path, **options: Any) -> int:
     A run folder is only read. Clips are scored first with the metrics that the policy needs; a second time only what
     has changed is scored.
     """
+    from vidbench.cli.show_verdict import show_verdict
     from vidbench.gate.github import no_commands
     from vidbench.gate.judge import judge
     from vidbench.results import load_run
@@ -104,7 +107,7 @@ def judge_command(path: Path, **options: Any) -> int:
         _check_names(policy, run)
         verdict = judge(run, policy, baseline)
         if not options["quiet"]:
-            _show(verdict, run)
+            show_verdict(verdict, run)
     _write(verdict, run, options)
     if on_github:
         _tell_github(verdict)
@@ -127,7 +130,9 @@ def init_command(run: Path, output: Path | None, model: str | None, *, overwrite
     from vidbench.gate.policy import FindingsRule
     from vidbench.results import load_run
 
-    locating = {name for rule in _policy(None).rules if isinstance(rule, FindingsRule) for name in rule.findings.metrics}
+    locating = {
+        name for rule in _policy(None).rules if isinstance(rule, FindingsRule) for name in rule.findings.metrics
+    }
     text = draft(load_run(run), model=model, locating=locating)
     if output is None:
         click.echo(text, nl=False)
@@ -159,7 +164,7 @@ def _built_in_text() -> str:
 
 
 def _policy(path: Path | None) -> Policy:
-    from vidbench.gate.policy import parse_policy, read_policy
+    from vidbench.gate.policy_file import parse_policy, read_policy
 
     return read_policy(path) if path is not None else parse_policy(_built_in_text(), source=f"suite {BUILT_IN}")
 
@@ -216,47 +221,6 @@ def _check_names(policy: Policy, run: Run) -> None:
             raise PolicyError(f"{policy.source}: no metric is called '{name}'; {hint}")
 
 
-def _show(verdict: Verdict, run: Run) -> None:
-    from vidbench import wording
-    from vidbench.cli.show import wide_table
-    from vidbench.gate import words
-
-    colours = {"passed": "green", "failed": "bold red", "incomplete": "bold yellow"}
-    wide_table(
-        ("rule", "found", "wanted", "verdict"),
-        [(words.title(c, verdict), c.measured, c.bound, words.SIGNS[c.outcome]) for c in verdict.checks],
-        {words.SIGNS[outcome]: colour for outcome, colour in colours.items()},
-    )
-    flagged = {clip.clip for clip in verdict.flagged}
-    lines: list[str] = []
-    for check in verdict.of("failed", "incomplete"):
-        lines += ["", f"{words.SIGNS[check.outcome]} {words.title(check, verdict)}: {check.reason}"]
-        lines += [f"  {check.note}"] if check.note else []
-        shown = [clip for clip in check.clips if clip.clip not in flagged]
-        lines += [f"  {clip.clip}: {clip.told}" for clip in shown[:5]]
-        lines += [f"  and {len(shown) - 5} more"] if len(shown) > 5 else []
-    if verdict.flagged:
-        lines += ["", "Clips with findings; look at the picture before you believe one:"]
-    for clip in verdict.flagged[:20]:
-        lines.append(f"  {clip.clip}: {words.consequence(clip)}")
-        for finding in clip.findings:
-            lines.append(f"    {words.told(finding)}")
-            lines += [f"    picture: {run.path / finding.evidence}"] if finding.evidence else []
-    if len(verdict.flagged) > 20:
-        lines.append(f"  and {wording.count(len(verdict.flagged) - 20, 'clip')} more")
-    for check in verdict.of("passed"):
-        if check.required and check.clips:
-            lines += ["", f"{wording.count(len(check.clips), 'clip')} not judged in full, which is no pass; look yourself:"]
-            lines += [f"  {clip.clip}: {clip.told}" for clip in check.clips[:5]]
-            lines += [f"  and {len(check.clips) - 5} more"] if len(check.clips) > 5 else []
-    lines += ["", *verdict.accepted] if verdict.accepted else []
-    for line in lines:
-        click.echo(wording.plain(line))
-    click.echo(f"\n{words.headline(verdict)}")
-    page = run.path / "report.html"
-    click.echo(wording.plain(f"policy: {verdict.source}; report: {page if page.exists() else run.path}"))
-
-
 def _write(verdict: Verdict, run: Run, options: dict[str, Any]) -> None:
     from vidbench.files import write_atomic, write_json
     from vidbench.gate import junit, sarif
@@ -275,7 +239,7 @@ def _write(verdict: Verdict, run: Run, options: dict[str, Any]) -> None:
 def _tell_github(verdict: Verdict) -> None:
     from vidbench.gate import github
 
-    for line in github.annotations(verdict):
+    for line in github.annotate(verdict):
         click.echo(line)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:

@@ -66,6 +66,7 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="Replace another run in the output folder.")
 @click.option("--retry-failed", is_flag=True, help="On resuming, try failed clips again.")
+@click.option("--open", "open_it", is_flag=True, help="Open the HTML report in a browser when it is done.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no table; errors only.")
 def command(clips: Path, **options: Any) -> int:
     """Score the clips in folder CLIPS and write a report.
@@ -90,9 +91,12 @@ def command(clips: Path, **options: Any) -> int:
         )
         click.echo(f"vidbench: interrupted; {kept}", err=True)
         return EXIT_INTERRUPTED
-    _, lost = write_reports(result.run)
+    paths, lost = write_reports(result.run)
     if not options["quiet"]:
         print_result(result)
+    page = next((path for path in paths if path.suffix == ".html"), None)
+    if options["open_it"] and page is not None:
+        click.launch(page.resolve().as_uri())
     return exit_code(result, strict=options["strict"]) or (EXIT_INCOMPLETE if lost else EXIT_DONE)
 
 
@@ -185,9 +189,7 @@ def exit_code(result: Result, *, strict: bool) -> int:
         return EXIT_USAGE
     # A broken baseline that a metric will not judge is no lack of the run.
     scores = [
-        s
-        for s in (result.run.summary.scores if result.run.summary is not None else ())
-        if not is_baseline(s.model)
+        s for s in (result.run.summary.scores if result.run.summary is not None else ()) if not is_baseline(s.model)
     ]
     missing = [s for s in scores if s.metric in result.selection.required and s.value is None]
     for score in missing:

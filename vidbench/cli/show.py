@@ -133,9 +133,7 @@ def print_result(result: Result) -> None:
     click.echo(f"report: {page if page.exists() else run.path}")
 
 
-def wide_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None
-) -> None:
+def wide_table(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None) -> None:
     """Print a table of text from anywhere; `styles` by what stands in the last column.
 
     A terminal folds what is too long for it. A pipe has no width to fit into: there nothing is cut or folded.

@@ -118,7 +118,8 @@ def _show(grid: Grid, network: NetworkSize, window: tuple[int, int, int], costs:
         click.echo(f"{title:<24}" + "".join(f"{cell:>24}" for cell in cells))
     click.echo()
     has = ", ".join(f"{gb:.3g}" for gb in DEVICES.values())
-    click.echo(f"In brackets the smallest device with as much: {', '.join(DEVICES)}, of which {has} count as usable.")
+    click.echo(f"In brackets the smallest device with as much: {', '.join(DEVICES)},")
+    click.echo(f"of which {has} count as usable.")
     click.echo(
         "Estimates for a network that wastes nothing and is not causal. A step of training is three times forward and"
     )

@@ -54,9 +54,11 @@ def common_metrics(before: Run, after: Run) -> tuple[list[MetricFacts], list[Ref
             refused.append(Refused(facts.name, tuple(reasons)))
         else:
             alike.append(facts)
-    for facts in before.info.metrics:
-        if after.info.metric(facts.name) is None:
-            single.append(OneSided(facts.name, "before", _why(after, facts.name)))
+    single += [
+        OneSided(facts.name, "before", _why(after, facts.name))
+        for facts in before.info.metrics
+        if after.info.metric(facts.name) is None
+    ]
     return alike, refused, sorted(single, key=lambda item: item.metric)
 
 

@@ -1,12 +1,12 @@
-"""The two sides of a comparison: run folders, or models of them, and which clips of one stand beside which of the other.
+"""The two sides of a comparison: run folders or models of them, and which clips stand beside which.
 
-Clips are paired by what they were made for: equal prompt and equal name first, then equal prompts in order of name, then
-equal names where a side has no prompt. A name that was used for another prompt is no pair.
+Clips are paired by what they were made for: equal prompt and equal name first, then equal prompts in order of name,
+then equal names where a side has no prompt. A name that was used for another prompt is no pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -109,8 +109,8 @@ def model_pairs(before: Side, after: Side) -> tuple[tuple[str, str], ...]:
     if len(before.models) == len(after.models) == 1:
         return ((before.models[0], after.models[0]),)
     raise InputError(
-        f"{before.run.path} ({', '.join(before.models)}) and {after.run.path} ({', '.join(after.models)}) have no model "
-        f"in common; name one on each side, as in {before.run.path}:{before.models[0]} "
+        f"{before.run.path} ({', '.join(before.models)}) and {after.run.path} ({', '.join(after.models)}) have no "
+        f"model in common; name one on each side, as in {before.run.path}:{before.models[0]} "
         f"{after.run.path}:{after.models[0]}"
     )
 
@@ -138,7 +138,8 @@ def pair_clips(before: Iterable[ClipRow], after: Iterable[ClipRow]) -> Pairing:
     right = {row.clip: row for row in sorted(after, key=lambda row: row.clip)}
     pairs: list[ClipPair] = []
 
-    def match(key: _Key) -> None:
+    def match(key: Callable[[ClipRow], tuple[str, ...] | None]) -> None:
+        """Pair what shares a key; None keeps a clip out."""
         waiting: dict[tuple[str, ...], list[ClipRow]] = {}
         for row in right.values():
             if (k := key(row)) is not None:
@@ -163,9 +164,3 @@ def pair_clips(before: Iterable[ClipRow], after: Iterable[ClipRow]) -> Pairing:
         tuple(left.values()),
         tuple(right.values()),
     )
-
-
-class _Key:
-    """What two clips must share; None keeps a clip out."""
-
-    def __call__(self, row: ClipRow) -> tuple[str, ...] | None: ...

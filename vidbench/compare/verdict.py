@@ -136,8 +136,8 @@ def compare(before: Side, after: Side, *, allow_mixed: bool = False) -> Comparis
     compared = [_models(before.run, a, after.run, b, shown, {f.name for f in alike}) for a, b in pairs]
     if not any(item.pairing.pairs for item in compared):
         raise InputError(
-            f"no clip of {before.given} was made for the prompt of a clip of {after.given}, or has its name: there are no "
-            "pairs; clips are paired by the prompt in metadata.csv, else by file name"
+            f"no clip of {before.given} was made for the prompt of a clip of {after.given}, or has its name: there are "
+            "no pairs; clips are paired by the prompt in metadata.csv, else by file name"
         )
     taken = {a for a, _ in pairs}, {b for _, b in pairs}
     named = before.chosen or after.chosen
@@ -205,10 +205,10 @@ def _clip_change(
             facts, None, None, 0, None, None, None, "no pair of clips has both scores", None, None, "none"
         )
     old, new = (np.array([row[side] for row in both], dtype=np.float64) for side in (1, 2))
-    values = [aggregate(v, facts.aggregation, higher_is_better=facts.higher_is_better) for v in (old, new)]
+    first, last = (aggregate(v, facts.aggregation, higher_is_better=facts.higher_is_better) for v in (old, new))
     if not alike:
         return MetricChange(
-            facts, *values, len(both), None, None, None, "settings differ: no difference", None, None, "mixed"
+            facts, first, last, len(both), None, None, None, "settings differ: no difference", None, None, "mixed"
         )
     prompts = [pair.prompt or f"clip {pair.name}" for pair, _, _ in both]
     # What differs in no clip differs in no prompt either: this is certain, not a matter of sampling.
@@ -216,7 +216,8 @@ def _clip_change(
     found = paired_difference(new, old, prompts, facts.aggregation, higher_is_better=facts.higher_is_better)
     return MetricChange(
         facts,
-        *values,
+        first,
+        last,
         len(both),
         found.value,
         found.low,
@@ -237,8 +238,8 @@ def _set_change(before: Run, old: str, after: Run, new: str, facts: MetricFacts,
     if a is None or b is None or a.value is None or b.value is None:
         reasons = [s.reason or "no reason given" for s in (a, b) if s is not None and s.value is None]
         told = "; ".join(dict.fromkeys(reasons)) or "not computed"
-        values = (None if s is None else s.value for s in (a, b))
-        return MetricChange(facts, *values, 0, None, None, None, told, None, None, "none")
+        first, last = (None if s is None else s.value for s in (a, b))
+        return MetricChange(facts, first, last, 0, None, None, None, told, None, None, "none")
     note = "; ".join(dict.fromkeys(s.footnote for s in (a, b) if s.footnote is not None)) or None
     clips = min(a.n_scored, b.n_scored)
     if not alike:

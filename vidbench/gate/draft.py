@@ -10,8 +10,9 @@ from typing import Any
 
 from vidbench import wording
 from vidbench.errors import InputError
-from vidbench.gate.evidence import ModelRows, Rows
-from vidbench.gate.policy import VERSION, Selection
+from vidbench.gate.policy import Selection
+from vidbench.gate.policy_file import VERSION
+from vidbench.gate.rows import ModelRows, Rows
 from vidbench.gate.rules import shown, upper_bound
 from vidbench.results import MetricFacts, ModelScore, Run
 from vidbench.stats import CONFIDENCE
@@ -29,10 +30,14 @@ def draft(run: Run, *, model: str | None = None, locating: Collection[str] = ())
         InputError: the run is not finished, has no such model, or has several and none is named.
     """
     if not run.info.complete or run.summary is None:
-        raise InputError(f"{run.path}: the run is not finished; the command that began it goes on from where it stopped")
+        raise InputError(
+            f"{run.path}: the run is not finished; the command that began it goes on from where it stopped"
+        )
     rows = Rows(run)
     if model is None and len(rows.models) != 1:
-        raise InputError(f"{run.path} has {len(rows.models)} models: say which is the good one, --model {rows.models[0]}")
+        raise InputError(
+            f"{run.path} has {len(rows.models)} models: say which is the good one, --model {rows.models[0]}"
+        )
     name = model if model is not None else rows.models[0]
     if name not in rows.models:
         raise InputError(f"{run.path} has no model '{name}'; its models are {', '.join(rows.models[:8])}")
@@ -52,8 +57,8 @@ def draft(run: Run, *, model: str | None = None, locating: Collection[str] = ())
 
 def _head(run: Run, own: ModelRows) -> str:
     lines = [
-        f"# Drafted by `vidbench gate init` from the run {run.path.name}: {wording.count(len(own.readable), 'clip')} of "
-        f"{own.model}, {run.info.created}.",
+        f"# Drafted by `vidbench gate init` from the run {run.path.name}: "
+        f"{wording.count(len(own.readable), 'clip')} of {own.model}, {run.info.created}.",
         "# A run that is as good passes each bound on a value in about 39 of 40 cases; tighten what matters to you.",
         "# Every key is described in docs/gate.md.",
     ]
@@ -102,17 +107,16 @@ def _findings(own: ModelRows, counted: list[str]) -> str:
     scores, found = own.hits(Selection(tuple(counted)))
     hits, n = len(found), len(scores.clips)
     independent = len(set(scores.units))
-    # First how many clips a run as good may show by chance, then what is certain of a run that shows so many.
+    # What is certain of the good run's generator, in clips of a further run of the same length.
     chance = min(n, math.ceil(n * upper_bound(hits, n, independent, CONFIDENCE)))
-    limit = _up(upper_bound(chance, n, independent, CONFIDENCE), 3)
     return "\n".join(
         [
-            f"# {hits} of {n} judged clips of the good run have findings. Another run of so many clips that is as good "
-            f"may show up to {chance},",
-            f"# and of that one it is certain (95 %) that its true share is at most {limit:g}.",
+            f"# {hits} of {n} judged clips of the good run have findings; of so many as good ones up to {chance} may.",
+            "# Without the last line the rule asks for more: that the true share is below the limit (95 % sure).",
             "[[rule]]",
             f"findings = {json.dumps(counted)}",
-            f"max_rate = {limit:g}",
+            f"max_rate = {_up(chance / n, 3):g}",
+            "certain = false",
         ]
     )
 
@@ -155,8 +159,8 @@ def _floor(facts: MetricFacts, score: ModelScore) -> str:
 def _regression(run: Run, counted: list[str]) -> str:
     judging = [facts.name for facts in run.info.metrics if not facts.diagnostic]
     lines = [
-        "# Compared clip by clip, prompts pair and much smaller losses show. To compare with this very run, take away the",
-        "# number signs; `--baseline RUN` names another.",
+        "# Compared clip by clip, prompts pair and much smaller losses show. To compare with this very run, take away",
+        "# the number signs; `--baseline RUN` names another.",
         "#",
         "# [baseline]",
         f"# run = {toml_text(str(Path(run.path).resolve()))}",
@@ -192,8 +196,8 @@ def _lower_tail(n: int, total: int) -> float:
 
 
 def _down(x: float, digits: int) -> float:
-    return math.floor(x * 10**digits + 1e-9) / 10**digits
+    return float(math.floor(x * 10**digits + 1e-9) / 10**digits)
 
 
 def _up(x: float, digits: int) -> float:
-    return math.ceil(x * 10**digits - 1e-9) / 10**digits
+    return float(math.ceil(x * 10**digits - 1e-9) / 10**digits)

@@ -8,7 +8,7 @@ that a step prints is fenced off by `stop-commands`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vidbench import wording
@@ -21,13 +21,13 @@ MOST_CLIPS = 25
 """Clips that the summary lists; the rest is counted."""
 
 
-def annotations(verdict: Verdict) -> list[str]:
+def annotate(verdict: Verdict) -> list[str]:
     """One error a check that did not pass, one warning a clip that breaks a rule."""
     broken = verdict.of("failed", "incomplete")
     lines = [_error(check, verdict) for check in broken[:MOST_ANNOTATIONS]]
     clips = [clip for clip in verdict.flagged if clip.breaks]
     lines += [
-        command("warning", f"{clip.clip}: {words.told(clip.findings[0])}", title=f"vidbench: {clip.findings[0].kind}")
+        command("warning", [f"{clip.clip}: {words.told(clip.findings[0])}"], title=f"vidbench: {clip.findings[0].kind}")
         for clip in clips[:MOST_ANNOTATIONS]
     ]
     return lines
@@ -38,13 +38,13 @@ def _error(check: Check, verdict: Verdict) -> str:
     parts += [f"{clip.clip}: {clip.told}" for clip in check.clips[:3]]
     place = {"file": verdict.source, "line": str(check.line)} if check.line is not None else {}
     head = "failed" if check.outcome == "failed" else "could not be decided"
-    return command("error", "\n".join(part for part in parts if part), title=f"vidbench gate {head}", **place)
+    return command("error", [part for part in parts if part], title=f"vidbench gate {head}", **place)
 
 
-def command(name: str, message: str, **properties: str) -> str:
-    """A workflow command. Line ends that we set stay line ends; those from outside are made visible first."""
-    message = "\n".join(wording.plain(line) for line in message.split("\n"))
+def command(name: str, lines: Sequence[str], **properties: str) -> str:
+    """A workflow command with a message of some lines; line ends within one come from outside and are made visible."""
     told = ",".join(f"{key}={_property(wording.plain(value))}" for key, value in properties.items())
+    message = "\n".join(map(wording.plain, lines))
     return f"::{name}{' ' if told else ''}{told}::{_data(message)}"
 
 
@@ -103,5 +103,5 @@ def summary(verdict: Verdict) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows))
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from vidbench import wording
 from vidbench.errors import InputError
-from vidbench.gate.evidence import ModelRows, Rows
-from vidbench.gate.policy import AnyRule, FindingsRule, Policy, QuantileRule, RegressionRule, ValueRule
+from vidbench.gate.policy import AnyRule, FindingsRule, Policy, QuantileRule, RegressionRule, ValueRule, percent
 from vidbench.gate.regression import judge_regression
-from vidbench.gate.rules import judge_findings, judge_quantile, judge_value, percent
+from vidbench.gate.rows import ModelRows, Rows
+from vidbench.gate.rules import judge_findings, judge_quantile, judge_value
 from vidbench.gate.verdict import Check, FlaggedClip, Outcome, Verdict, WorstClip
 from vidbench.results import FindingRow, Run
 
@@ -60,9 +60,7 @@ def judge(run: Run, policy: Policy, baseline: Run | None = None) -> Verdict:
     )
 
 
-def _judge(
-    rule: AnyRule, rows: ModelRows, before: Rows | None, policy: Policy
-) -> tuple[Check, tuple[FindingRow, ...]]:
+def _judge(rule: AnyRule, rows: ModelRows, before: Rows | None, policy: Policy) -> tuple[Check, tuple[FindingRow, ...]]:
     if isinstance(rule, ValueRule):
         return judge_value(rule, rows), ()
     if isinstance(rule, QuantileRule):
@@ -171,9 +169,13 @@ def _coverage(rows: ModelRows, policy: Policy) -> Check:
         "coverage",
         rows.model,
         "incomplete" if short else "passed",
-        f"{percent(lowest)} of clips judged" + (f" (lowest: {lowest_of})" if lowest < 1 and len(policy.metrics) > 1 else ""),
+        f"{percent(lowest)} of clips judged"
+        + (f" (lowest: {lowest_of})" if lowest < 1 and len(policy.metrics) > 1 else ""),
         " and ".join(
-            dict.fromkeys(f"at least {percent(policy.coverage(m))}" for m in ([m for metrics in short.values() for m in metrics] or policy.metrics))
+            dict.fromkeys(
+                f"at least {percent(policy.coverage(m))}"
+                for m in ([m for metrics in short.values() for m in metrics] or policy.metrics)
+            )
         ),
         reason,
         value=lowest,

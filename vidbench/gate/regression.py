@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from vidbench import wording
+import numpy as np
+
+from vidbench.compare.settings import differences
+from vidbench.compare.sides import pair_clips
 from vidbench.errors import InputError
-from vidbench.gate.evidence import ClipScores, ModelRows, Rows
 from vidbench.gate.policy import RegressionRule, metrics_of
+from vidbench.gate.rows import ClipScores, ModelRows, Rows
 from vidbench.gate.rules import shown, told_findings, unjudged
 from vidbench.gate.verdict import Check, Outcome, WorstClip
-from vidbench.results import FindingRow, MetricFacts, Run
+from vidbench.results import FindingRow, Run
 from vidbench.stats import CONFIDENCE, Difference, paired_difference
 
-MADE_BY = ("version", "protocol", "parameters", "extractors", "weights", "aggregation", "higher_is_better", "unit")
-"""What two runs must share in a metric for its values to be compared."""
-SETTINGS = ("fps", "max_pixels", "max_frames", "pair_by_name")
 FEW = 5
 """Clips that a rule names, those that lost most first."""
 
@@ -49,15 +49,40 @@ def judge_regression(
         if facts.granularity == "set":
             return _judged(rule, rows, _set_difference(rows, theirs, metric), sign, name, bound, ()), ()
         ours, old = rows.scores(metric), theirs.scores(metric)
-    if not ours.clips or not old.clips:
-        where = "this run" if not ours.clips else "the baseline"
-        reason = f"No clip of {where} has a value of {name}."
-        return Check(rule.name, rows.model, "incomplete", "no value", bound, reason), counted
+    pairs = _pairs(rows, theirs, ours, old)
+    if not pairs:
+        why = "no clip of the baseline has the same prompt or name, and a value on both sides"
+        reason = f"{name} cannot be compared: {why}."
+        return Check(rule.name, rows.model, "incomplete", "no pairs", bound, reason), counted
     difference = paired_difference(
-        ours.values, old.values, ours.units, how, higher_is_better=sign < 0, other_clusters=old.units
+        np.array([pair.value for pair in pairs]),
+        np.array([pair.was for pair in pairs]),
+        [pair.unit for pair in pairs],
+        how,
+        higher_is_better=sign < 0,
     )
-    clips = _most_lost(ours, old, sign, found, name)
+    clips = _most_lost(pairs, sign, found, name)
     return _judged(rule, rows, difference, sign, name, bound, clips), counted
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A clip, and the baseline's clip that was made for the same thing."""
+
+    clip: str
+    unit: str
+    value: float
+    was: float
+
+
+def _pairs(rows: ModelRows, theirs: ModelRows, ours: ClipScores, old: ClipScores) -> list[_Pair]:
+    """The pairs that both sides scored."""
+    values, before = (dict(zip(s.clips, s.values.tolist(), strict=True)) for s in (ours, old))
+    return [
+        _Pair(pair.after.clip, pair.prompt or f"clip {pair.name}", values[pair.after.clip], before[pair.before.clip])
+        for pair in pair_clips(theirs.clips.values(), rows.clips.values()).pairs
+        if pair.after.clip in values and pair.before.clip in before
+    ]
 
 
 def _judged(
@@ -138,41 +163,12 @@ def check_same_settings(run: Run, baseline: Run, metric: str) -> None:
             f"the baseline {baseline.path} has no {metric}: make it with the metrics of the policy, "
             f"for example vidbench run CLIPS --metrics {metric} --out NEW_BASELINE"
         )
-    differing = [
-        f"{what} ({_short(a)} here, {_short(b)} there)"
-        for what, a, b in (
-            *((what, getattr(ours, what), getattr(theirs, what)) for what in MADE_BY),
-            *((what, run.info.settings.get(what), baseline.info.settings.get(what)) for what in SETTINGS),
-        )
-        if _plain(a) != _plain(b)
-    ]
-    if ours.granularity == "set" and not _same_reference(run, baseline):
-        differing.append("the reference set")
+    differing = differences(baseline, run, theirs, ours)
     if differing:
         raise InputError(
             f"{metric} of {run.path} and of the baseline {baseline.path} cannot be compared: they differ in "
             f"{'; '.join(differing)}; make the baseline anew with the same settings"
         )
-
-
-def _plain(value: Any) -> Any:
-    """Lists and tuples alike, for one of the runs may have come out of a file and the other not."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _short(value: Any) -> str:
-    text = str(_plain(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _same_reference(run: Run, baseline: Run) -> bool:
-    """By content where the clips are known: the same folder lies elsewhere on another machine."""
-    known = [{row.sha256 for row in other.references if row.sha256} for other in (run, baseline)]
-    if known[0] and known[1]:
-        return known[0] == known[1]
-    return run.info.settings.get("reference_id") == baseline.info.settings.get("reference_id")
 
 
 def _set_difference(rows: ModelRows, theirs: ModelRows, metric: str) -> Difference | None:
@@ -188,23 +184,18 @@ def _set_difference(rows: ModelRows, theirs: ModelRows, metric: str) -> Differen
 
 
 def _most_lost(
-    ours: ClipScores, old: ClipScores, sign: float, found: Mapping[str, list[FindingRow]], name: str
+    pairs: Sequence[_Pair], sign: float, found: Mapping[str, list[FindingRow]], name: str
 ) -> tuple[WorstClip, ...]:
-    """Clips that lost most against the baseline's mean of the same prompt or clip; those it does not know come last."""
-    totals: dict[str, list[float]] = {}
-    for unit, value in zip(old.units, old.values.tolist(), strict=True):
-        totals.setdefault(unit, []).append(value)
-    means = {unit: sum(values) / len(values) for unit, values in totals.items()}
-    losses = [
-        (sign * (value - means[unit]) if unit in means else -math.inf, clip, value, means.get(unit))
-        for clip, unit, value in zip(ours.clips, ours.units, ours.values.tolist(), strict=True)
-    ]
-    told = []
-    for loss, clip, value, was in sorted(losses, key=lambda entry: (-entry[0], entry[1])):
-        if loss <= 0 or was is None or len(told) == FEW:
-            break
-        text = told_findings(found[clip]) if clip in found else f"{name} {shown(value)}, was {shown(was)}"
-        told.append(WorstClip(clip, text))
-    return tuple(told)
-
-
+    """Clips that lost most against their pair."""
+    lost = sorted(
+        (pair for pair in pairs if sign * (pair.value - pair.was) > 0), key=lambda p: (sign * (p.was - p.value), p.clip)
+    )
+    return tuple(
+        WorstClip(
+            pair.clip,
+            told_findings(found[pair.clip])
+            if pair.clip in found
+            else f"{name} {shown(pair.value)}, was {shown(pair.was)}",
+        )
+        for pair in lost[:FEW]
+    )

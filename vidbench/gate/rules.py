@@ -12,20 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidbench import wording
-from vidbench.gate.evidence import ModelRows
-from vidbench.gate.policy import FindingsRule, QuantileRule, ValueRule
+from vidbench.gate.policy import FindingsRule, QuantileRule, ValueRule, percent, told_bounds
+from vidbench.gate.rows import ModelRows
 from vidbench.gate.verdict import Check, Outcome, WorstClip
 from vidbench.results import FindingRow, ModelScore
 from vidbench.stats import wilson_upper
 
 FEW = 3
 """Worst clips that a rule on values names."""
-
-
-def told_bounds(low: float | None, high: float | None) -> str:
-    """`at least 0.8 and at most 0.95`."""
-    parts = [f"at least {low:.6g}"] if low is not None else []
-    return " and ".join([*parts, *([f"at most {high:.6g}"] if high is not None else [])])
 
 
 def shown(value: float) -> str:
@@ -65,7 +59,9 @@ def judge_value(rule: ValueRule, rows: ModelRows) -> Check:
         reason,
         value=score.value,
         limit=_only(rule.min, rule.max),
-        clips=worst_clips(rows, rule.metric, lowest=rule.max is None or (rule.min is not None and facts.higher_is_better)),
+        clips=worst_clips(
+            rows, rule.metric, lowest=rule.max is None or (rule.min is not None and facts.higher_is_better)
+        ),
     )
 
 
@@ -107,7 +103,7 @@ def judge_findings(rule: FindingsRule, rows: ModelRows) -> tuple[Check, tuple[Fi
     scores, found = rows.hits(rule.findings)
     hits, n = len(found), len(scores.clips)
     most = rule.max_clips
-    bound = told_limit(rule)
+    bound = rule.limit
     absent = next((why for metric in rule.findings.metrics if (why := rows.absent(metric))), None)
     told = f"{share(hits, n)} with findings"
     outcome: Outcome = "passed"
@@ -171,11 +167,10 @@ def share_verdict(
         return "passed", "", told
     of = "" if independent == n else f" of {wording.count(independent, 'prompt')}"
     needed = enough(hits, limit, confidence)
-    more = (
-        f"; {needed} {'clips' if independent == n else 'prompts'} with {'no more than these' if hits else 'none'} would do"
-        if needed is not None
-        else ""
-    )
+    more = ""
+    if needed is not None:
+        what_of = "clips" if independent == n else "prompts"
+        more = f"; {needed} {what_of} with {'no more than these' if hits else 'none'} would do"
     reason = (
         f"Not enough clips: {share(hits, n)}{of} {what}, so the true share may be as high as {percent(upper)}, "
         f"and at most {percent(limit)} may be{more}."
@@ -199,21 +194,9 @@ def enough(hits: int, limit: float, confidence: float, most: int = 1_000_000) ->
     return low
 
 
-def told_limit(rule: FindingsRule) -> str:
-    """`at most 1 % of clips`."""
-    if rule.max_clips is None:
-        return f"at most {percent(rule.max_rate or 0)} of clips"
-    return "no clip" if rule.max_clips == 0 else f"at most {wording.count(rule.max_clips, 'clip')}"
-
-
 def share(hits: int, n: int) -> str:
     """`1 of 12 clips (8.3 %)`."""
     return f"{hits} of {wording.count(n, 'clip')}" + (f" ({percent(hits / n)})" if n and hits else "")
-
-
-def percent(x: float) -> str:
-    """`8.3 %`."""
-    return f"{100 * x:.3g} %" if x < 0.9995 else "100 %"
 
 
 def told_findings(findings: Sequence[FindingRow], most: int = 3) -> str:

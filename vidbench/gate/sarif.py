@@ -37,7 +37,9 @@ def render(verdict: Verdict, clips: str) -> str:
     described += [
         {
             "id": wording.plain(name),
-            "shortDescription": {"text": wording.plain(f"Finding of kind {finding.kind}, by the metric {finding.metric}")},
+            "shortDescription": {
+                "text": wording.plain(f"Finding of kind {finding.kind}, by the metric {finding.metric}")
+            },
             **({"help": {"text": wording.plain(f"Can't tell: {finding.limitation}")}} if finding.limitation else {}),
         }
         for name, finding in sorted(rules.items())

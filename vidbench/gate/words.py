@@ -10,7 +10,7 @@ SIGNS = {"passed": "passed", "failed": "FAILED", "incomplete": "INCOMPLETE"}
 
 
 def headline(verdict: Verdict) -> str:
-    """`Gate failed: 1 of 3 rules is broken.`"""
+    """The verdict in a sentence: `Gate failed: 1 of 3 rules broken`, say."""
     rules = [check for check in verdict.checks if not check.required]
     failed, incomplete = verdict.of("failed"), verdict.of("incomplete")
     if failed:
@@ -18,8 +18,8 @@ def headline(verdict: Verdict) -> str:
         return f"Gate failed: {len(failed)} of {wording.count(len(rules), 'rule')} broken{also}."
     if incomplete:
         return (
-            f"Gate incomplete: {len(incomplete)} of {wording.count(len(verdict.checks), 'check')} could not be decided, "
-            "so nothing is passed."
+            f"Gate incomplete: {len(incomplete)} of {wording.count(len(verdict.checks), 'check')} could not be "
+            "decided, so nothing is passed."
         )
     return f"Gate passed: {wording.count(len(verdict.checks), 'check')} met."
 

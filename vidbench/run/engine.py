@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from vidbench import __version__, baselines
 from vidbench.clips import Clip, ClipFolder, NotScored, content_hash, discover, pair_by_name
 from vidbench.errors import ClipError, InputError
-from vidbench.files import default_folder
+from vidbench.files import default_folder, folder_id
 from vidbench.metric import ClipMetric
 from vidbench.plugins import extractors, metrics, reports, suites
 from vidbench.reference import SUFFIX, ReferenceFile, read_reference
@@ -29,7 +29,6 @@ from vidbench.run.shard import Outcome, clip_key, failed_outcome
 from vidbench.run.store import RunStore
 from vidbench.summary import summarise
 from vidbench.video import Limits
-
 
 BASELINES = "baselines"
 """Where in the run folder the broken baselines lie."""
@@ -119,9 +118,7 @@ def execute(request: Request, listener: Listener) -> Result:
         folder = pair_by_name(folder, reference)
     broken = baselines.Plan((), {})
     if request.baselines:
-        broken = baselines.plan(
-            folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference)
-        )
+        broken = baselines.plan(folder, request.out / BASELINES, request.baselines, avoid=_shared(folder, reference))
         folder = replace(folder, clips=(*folder.clips, *(item.clip for item in broken.clips)))
     cache_folder = default_folder() if request.cache else None
     cache_limit = default_limit()
@@ -154,10 +151,15 @@ def execute(request: Request, listener: Listener) -> Result:
                 listener.clip_done(outcome.row)
         clips, scores, references = store.rows()
         shared = _shared(folder, reference)
+        known = {clip.id: clip for clip in folder.clips}
+        known_references = {clip.id: clip for clip in reference.clips} if reference is not None else {}
         set_rows = score_sets(
             selection.plan,
-            clips,
-            [*(row for row in clips if row.clip in shared), *references],
+            [(row, known.get(row.clip)) for row in clips],
+            [
+                *((row, known.get(row.clip)) for row in clips if row.clip in shared),
+                *((row, known_references.get(row.clip)) for row in references),
+            ],
             store.observation,
             listener.finalising,
             kept,
@@ -232,7 +234,9 @@ def _kept(path: Path, reference: ReferenceFile, selection: Selection) -> dict[st
     names = frozenset(
         planned.name
         for planned in selection.plan.metrics
-        if planned.unavailable is None and registry.load(planned.name).granularity == "set"
+        if planned.unavailable is None
+        and registry.load(planned.name).granularity == "set"
+        and registry.load(planned.name).needs.reference_set
     )
     hashes: set[str | None] = set(reference.hexdigests())
     states = unpacked(path, reference, names)
@@ -245,8 +249,9 @@ def _tasks(
     """What is still to be evaluated, and how many clips an earlier run finished."""
     clips = {clip.id: clip for clip in folder.clips}
     identities = set_identities(plan)
+    reference_identities = set_identities(plan.for_reference())
     only_reference: dict[str, Clip] = {}
-    if reference is not None and identities:
+    if reference is not None and reference_identities:
         own = {clip.path.resolve() for clip in folder.clips}
         only_reference = {clip.id: clip for clip in reference.clips if clip.path.resolve() not in own}
 
@@ -260,7 +265,8 @@ def _tasks(
             return row.status == "failed" and row.key is None
         if row.key != key:
             return False
-        return row.status == "failed" or store.has_observations(key, identities)
+        wanted = identities if file == "clips.jsonl" else reference_identities
+        return row.status == "failed" or store.has_observations(key, wanted)
 
     metrics_run = [make_metric(planned) for planned in plan.metrics]
     finished = store.resume(sum(isinstance(metric, ClipMetric) for metric in metrics_run), still_valid)
@@ -316,7 +322,7 @@ def _info(request: Request, folder: ClipFolder, selection: Selection) -> RunInfo
         seed=request.seed,
         platform=_platform(),
         settings={
-            "folder_id": _folder_id(request.clips),
+            "folder_id": folder_id(request.clips),
             "reference_id": _reference_id(request.reference),
             "pair_by_name": request.pair_by_name,
             "fps": request.fps,
@@ -348,12 +354,7 @@ def _reference_id(path: Path | None) -> str | None:
     """A folder is known by its place, a file by its content."""
     if path is None:
         return None
-    return _file_hash(path)[:16] if path.is_file() else _folder_id(path)
-
-
-def _folder_id(path: Path) -> str:
-    """Tells folders apart that were given by the same relative path."""
-    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return _file_hash(path)[:16] if path.is_file() else folder_id(path)
 
 
 def _platform() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vidbench.clips import ClipFolder
 from vidbench.errors import InputError, PluginError
-from vidbench.extractor import BaseExtractor, Requires
+from vidbench.extractor import BaseExtractor, PairExtractor, Requires
 from vidbench.metric import ExtractorSpec, Metric
 from vidbench.plugins import extractors, metrics
 from vidbench.results import LeftOut, MetricFacts
@@ -47,7 +47,7 @@ class Plan:
     def for_reference(self) -> Plan:
         """The part of the plan that reference clips need: set metrics only, no pictures."""
         registry = metrics()
-        wanted = tuple(m for m in self.metrics if m.unavailable is None and registry.load(m.name).granularity == "set")
+        wanted = tuple(m for m in self.metrics if m.unavailable is None and compares_with_set(registry.load(m.name)))
         return replace(self, metrics=wanted, media=False)
 
 
@@ -153,7 +153,7 @@ def select(
         try:
             metric = metric_class.from_mapping(chosen[name])
             lack, identities, weights = _availability(metric, folder, has_reference=has_reference)
-            if lack is None and kept is not None and metric.granularity == "set":
+            if lack is None and kept is not None and compares_with_set(metric):
                 lack = kept(PlannedMetric(name, metric.parameter_values()))
             if lack is not None and (automatic or name not in required):
                 left_out.append(LeftOut(name, lack))
@@ -208,6 +208,8 @@ def _availability(
         made = [make_extractor(spec) for spec in metric.extractor_specs()]
     except PluginError as error:
         return str(error), (), {}
+    if any(isinstance(e, PairExtractor) for e in made) and not any(clip.reference for clip in folder.clips):
+        return "needs each clip's true clip: add a 'reference' column to metadata.csv", (), {}
     lack = missing([metric.requirements(), *(extractor.requirements() for extractor in made)])
     if lack is not None:
         return lack, (), {}
@@ -219,6 +221,11 @@ def _availability(
 def missing(needed: Iterable[Requires]) -> str | None:
     """All that is missing, each with the command that adds it; None if everything is there."""
     return "; ".join(dict.fromkeys(lack for requires in needed for lack in requires.lacks())) or None
+
+
+def compares_with_set(metric: Metric[Any] | type[Metric[Any]]) -> bool:
+    """Whether the metric compares a model's clips with a reference set."""
+    return metric.granularity == "set" and metric.needs.reference_set
 
 
 def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:
@@ -233,13 +240,16 @@ def requirements(metric: Metric[Any]) -> tuple[Requires, ...]:
 
 def _lacks(metric: Metric[Any], folder: ClipFolder, *, has_reference: bool) -> str | None:
     """Why the input does not meet the metric's needs, with the remedy; None if it does."""
-    if metric.granularity == "set" and not has_reference:
+    if compares_with_set(metric) and not has_reference:
         return "needs a reference set: --reference FOLDER"
     if metric.granularity == "pair" and not any(clip.reference for clip in folder.clips):
         return (
             "needs each clip's true clip: add a 'reference' column to metadata.csv, "
             "or --reference FOLDER --pair-by-name if equal names mean the same scene"
         )
+    for column in metric.needs.columns:
+        if all(clip.extra.get(column) in (None, "") for clip in folder.clips):
+            return f"needs a column '{column}' in metadata.csv: see vidbench describe {metric.name}"
     if metric.needs.prompt and not any(clip.prompt for clip in folder.clips):
         return "needs prompts: add a metadata.csv with the columns file_name,prompt"
     if metric.needs.actions and not any(clip.actions is not None for clip in folder.clips):

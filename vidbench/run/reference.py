@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vidbench import __version__
-from vidbench.clips import discover
+from vidbench.clips import Clip, discover
 from vidbench.errors import InputError, VidbenchError
 from vidbench.files import default_folder
 from vidbench.metric import Metric, SetMetric
@@ -94,12 +94,13 @@ def build(request: BuildRequest, begins: Callable[[int, int], None], done: Calla
     begins(len(tasks), jobs)
     seen = _Seen()
     states = [_State(planned, seen) for planned in chosen]
+    clips = {clip.id: clip for clip in folder.clips}
     rows: list[ClipRow] = []
     for outcome in _in_order(tasks, evaluate(plan, tasks, jobs=jobs, clip_timeout=request.clip_timeout)):
         rows.append(outcome.row)
         seen.outcome = outcome
         for state in states:
-            state.add(outcome.row)
+            state.add(outcome.row, clips.get(outcome.row.clip))
         done(outcome.row)
     scored = [row for row in rows if row.status == "scored"]
     if not scored:
@@ -305,11 +306,11 @@ class _State:
         self._trouble: str | None = None
         self.unscored: Counter[str] = Counter()
 
-    def add(self, row: ClipRow) -> None:
+    def add(self, row: ClipRow, clip: Clip | None) -> None:
         if self._trouble is not None:
             return
         try:
-            seen = self._collector.observations(row)
+            seen = self._collector.observations(row, clip)
             if isinstance(seen, str):
                 self.unscored[seen] += 1
                 return

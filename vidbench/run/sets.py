@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vidbench.clips import Clip
 from vidbench.files import json_line
 from vidbench.metric import Observations, Score, SetMetric
 from vidbench.results import ClipRow, ScoreRow, to_json
@@ -27,6 +28,8 @@ GROUPS = 10
 
 Lookup = Callable[[str, str], bytes | str]
 """(clip key, extractor identity) to the serialised observation, or why there is none."""
+Met = tuple[ClipRow, Clip | None]
+"""What a run says of a clip, and the clip itself with its metadata; None where that is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,8 @@ def set_identities(plan: Plan) -> set[str]:
 
 def score_sets(
     plan: Plan,
-    clips: Sequence[ClipRow],
-    references: Sequence[ClipRow],
+    clips: Sequence[Met],
+    references: Sequence[Met],
     lookup: Lookup,
     progress: Callable[[str], None] = lambda _: None,
     kept: Mapping[str, KeptReference] | None = None,
@@ -63,15 +66,15 @@ def score_sets(
 
     Args:
         plan: the run's plan.
-        clips: rows of generated clips, scored and failed.
-        references: rows of the reference set's clips.
+        clips: generated clips, scored and failed.
+        references: the reference set's clips.
         lookup: where kept observations are.
         progress: told the metric and model about to be computed.
         kept: states of a reference set from a file, by metric; `references` then plays no part.
     """
     rows: list[ScoreRow] = []
-    counted = [row for row in clips if row.status != "skipped" and row.model is not None]
-    models = sorted({row.model for row in counted if row.model is not None})
+    counted = [(row, clip) for row, clip in clips if row.status != "skipped" and row.model is not None]
+    models = sorted({row.model for row, _ in counted if row.model is not None})
     for planned in plan.metrics:
         metric = make_metric(planned)
         if not isinstance(metric, SetMetric):
@@ -81,20 +84,23 @@ def score_sets(
             continue
         try:
             collector = Collector(metric, lookup)
-            reference = kept[metric.name] if kept is not None else _whole(collector, references)
+            if not metric.needs.reference_set:
+                reference = KeptReference(metric.new_state(), 0, set())
+            else:
+                reference = kept[metric.name] if kept is not None else _whole(collector, references)
         except (Exception, SystemExit) as error:  # a stranger's metric may raise anything; the rows say so
             rows += [ScoreRow(m, None, metric.name, None, told(metric.name, error)) for m in models]
             continue
         for model in models:
             progress(f"{metric.name}: {model}")
-            mine = [row for row in counted if row.model == model]
+            mine = [(row, clip) for row, clip in counted if row.model == model]
             rows.append(_writable(_compare(collector, model, mine, reference)))
     return rows
 
 
-def _whole(collector: Collector, references: Sequence[ClipRow]) -> KeptReference:
+def _whole(collector: Collector, references: Sequence[Met]) -> KeptReference:
     state, clips, _ = collector.whole(references)
-    return KeptReference(state, clips, {row.sha256 for row in references if row.status == "scored"})
+    return KeptReference(state, clips, {row.sha256 for row, _ in references if row.status == "scored"})
 
 
 def _writable(row: ScoreRow) -> ScoreRow:
@@ -117,7 +123,7 @@ class Collector:
             for e in [make_extractor(spec)]
         }
 
-    def observations(self, row: ClipRow) -> Observations | str:
+    def observations(self, row: ClipRow, clip: Clip | None) -> Observations | str:
         """What the metric reads of a clip, or why it can't."""
         if row.status != "scored" or row.key is None:
             return f"clip failed: {row.reason}"
@@ -125,6 +131,8 @@ class Collector:
             return f"has {row.frames} frames, {self.metric.frames_needed()} are needed"
         if self.metric.needs.fps and row.fps is None:
             return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
+        if self.metric.needs.actions and (clip is None or clip.actions is None):
+            return "it has no actions"
         named = {}
         for name, (identity, kind) in self._extractors.items():
             data = self._lookup(row.key, identity)
@@ -134,14 +142,14 @@ class Collector:
                 named[name] = deserialise(data, kind)
             except ValueError as error:
                 return f"the kept observation of {name} is damaged ({error}); remove it and run again"
-        return Observations(named, _facts(row))
+        return Observations(named, _facts(row), clip)
 
-    def whole(self, rows: Sequence[ClipRow]) -> tuple[Any, int, Counter[str]]:
+    def whole(self, rows: Sequence[Met]) -> tuple[Any, int, Counter[str]]:
         """State over all rows, how many clips are in it, and why the others are not."""
         state = self.metric.new_state()
         used, reasons = 0, Counter[str]()
-        for row in sorted(rows, key=lambda r: r.clip):
-            seen = self.observations(row)
+        for row, clip in sorted(rows, key=lambda met: met[0].clip):
+            seen = self.observations(row, clip)
             if isinstance(seen, str):
                 reasons[seen] += 1
                 continue
@@ -153,15 +161,25 @@ class Collector:
 def _compare(
     collector: Collector,
     model: str,
-    rows: Sequence[ClipRow],
+    rows: Sequence[Met],
     reference: KeptReference,
 ) -> ScoreRow:
     metric = collector.metric
-    prompts = sorted({row.prompt or f"clip {row.clip}" for row in rows})
-    group_of = {prompt: i % min(GROUPS, len(prompts)) for i, prompt in enumerate(prompts)}
-    groups: list[list[ClipRow]] = [[] for _ in range(min(GROUPS, len(prompts)))]
-    for row in rows:
-        groups[group_of[row.prompt or f"clip {row.clip}"]].append(row)
+
+    def shared(row: ClipRow, clip: Clip | None) -> str:
+        own = metric.together(clip) if clip is not None else None
+        return own or row.prompt or f"clip {row.clip}"
+
+    groups: list[list[Met]] = []
+    try:
+        by_name: dict[str, list[Met]] = {}
+        for row, clip in rows:
+            by_name.setdefault(shared(row, clip), []).append((row, clip))
+        groups = [[] for _ in range(min(GROUPS, len(by_name)))]
+        for number, name in enumerate(sorted(by_name)):
+            groups[number % len(groups)] += by_name[name]
+    except (Exception, SystemExit) as error:  # a stranger's metric may raise anything; the row says so
+        return ScoreRow(model, None, metric.name, None, told(metric.name, error))
     states, used, reasons = [], 0, Counter[str]()
     try:
         for group in groups:
@@ -191,10 +209,10 @@ def _compare(
         else:
             interval = jackknife_interval(score.value, values, metric.value_range)
             details |= {"low": interval.low, "high": interval.high, "interval": interval.method, "left_out": values}
-        scored = [row for row in rows if row.status == "scored"]
-        shared = sum(row.sha256 in reference.hashes for row in scored)
-        if shared:
-            all_of = "all" if shared == len(scored) else f"{shared} of {len(scored)}"
+        scored = [row for row, _ in rows if row.status == "scored"]
+        own = sum(row.sha256 in reference.hashes for row in scored)
+        if own:
+            all_of = "all" if own == len(scored) else f"{own} of {len(scored)}"
             details["note"] = f"{all_of} of its clips are in the reference set, so this value says nothing about it"
             details |= {"low": None, "high": None, "interval": "no interval: compared with its own clips"}
     return ScoreRow(model, None, metric.name, score.value, score.reason, details)

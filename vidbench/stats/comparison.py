@@ -65,6 +65,8 @@ class Spread:
     degrees: int
     """Degrees of freedom of the variance."""
     method: str
+    centre: float | None = None
+    """Of a rate with added prompts: the rate with them, around which its interval lies."""
 
     @property
     def variance(self) -> float:
@@ -85,9 +87,9 @@ def paired_difference(
     """`aggregate(a) - aggregate(b)` with an interval and a p-value, prompts being the unit.
 
     Student's t on the linearised, cluster-robust variance of the difference (degrees of freedom: the smaller number of
-    prompts less one), of pseudo-values where the aggregate is no mean. Rates are compared after one prompt on which
-    only `a` hits and one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37, 2012,
-    carried over to prompts), which stays honest where nothing was hit.
+    prompts less one), of pseudo-values where the aggregate is no mean. Rates are compared after one independent clip
+    on which only `a` hits and one on which only `b` does are added (D. Bonett and R. Price, J. Educ. Behav. Stat. 37,
+    2012, carried over to prompts), which stays honest where nothing was hit.
 
     Args:
         a: (N,) finite clip scores.
@@ -119,10 +121,7 @@ def differences(
         }
         for first in ((1.0, 0.0) if how == "rate" else (None, None))
     )
-    return {
-        (a, b): spread_difference(one[a], other[b], confidence=confidence, shrunk=how == "rate")
-        for a, b in combinations(samples, 2)
-    }
+    return {(a, b): spread_difference(one[a], other[b], confidence=confidence) for a, b in combinations(samples, 2)}
 
 
 def sample_spread(sample: Sample, how: str, *, higher_is_better: bool = True, padded: float | None = None) -> Spread:
@@ -154,25 +153,34 @@ def sample_spread(sample: Sample, how: str, *, higher_is_better: bool = True, pa
         deviations: Floats = totals * math.sqrt(groups / (groups - 1))
         sources: list[Hashable] = [*labels]
     else:
-        size = values.size / groups  # clips in an added prompt: as many as in a usual one
+        size = _clips_of_one(moving, index, groups)
         mean = (moving.sum() + size) / (values.size + 2 * size)
         added = size * (np.array([padded, 1 - padded]) - mean)
         totals = np.bincount(index, moving - mean, minlength=groups).astype(np.float64)
         deviations = np.concatenate([totals, added]) / (values.size + 2 * size)
         sources = [*labels, (_ADDED, 0), (_ADDED, 1)]
-    told = "t over prompts" if padded is None else "Bonett and Price over prompts"
-    return Spread(value, dict(zip(sources, deviations.tolist(), strict=True)), frozenset(labels), groups - 1, told)
+    moves = dict(zip(sources, deviations.tolist(), strict=True))
+    if padded is None:
+        return Spread(value, moves, frozenset(labels), groups - 1, "t over prompts")
+    return Spread(value, moves, frozenset(labels), groups - 1, "Bonett and Price over prompts", float(mean))
 
 
-def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, shrunk: bool = False) -> Difference:
+def _clips_of_one(hits: Floats, index: NDArray[np.int64], groups: int) -> float:
+    """How many clips are worth one independent one: 1 where those of a prompt differ as any, all of it if alike."""
+    share = float(hits.mean())
+    totals = np.bincount(index, hits - share, minlength=groups)
+    variance = groups / (groups - 1) * float(np.sum(totals**2)) / hits.size**2
+    most = hits.size / groups
+    return min(max(1.0, variance * hits.size / (share * (1 - share))), most) if variance > 0 else most
+
+
+def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE) -> Difference:
     """The difference of two estimates from their spreads.
 
     Args:
         a: the first estimate.
         b: the second.
         confidence: of the interval, two-sided.
-        shrunk: the spreads are those of shares with one added prompt each way, towards which the centre of the
-            interval is drawn as well.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -189,14 +197,12 @@ def spread_difference(a: Spread, b: Spread, *, confidence: float = CONFIDENCE, s
             return _without_spread(value, shared, a, b)
         # All prompts differ alike, which a few will by chance: rather too wide than of no width.
         variance, told = apart, "not paired, since all prompts differ alike"
-    centre = value
-    if shrunk:
-        prompts = len(a.clusters), len(b.clusters)
-        centre = (a.value * prompts[0] + 1) / (prompts[0] + 2) - (b.value * prompts[1] + 1) / (prompts[1] + 2)
+    rates = a.centre is not None and b.centre is not None
+    centre = a.centre - b.centre if a.centre is not None and b.centre is not None else value
     error = math.sqrt(variance)
     half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
     low, high = centre - half, centre + half
-    if shrunk:
+    if rates:
         low, high = max(-1.0, low), min(1.0, high)
     p = 2 * float(stdtr(degrees, -abs(centre) / error))
     return Difference(value, low, high, p, f"{a.method}; {told}", shared)

@@ -132,7 +132,8 @@ def metric_parameters(metric: AnyMetric, given: Given | None = None) -> None:
 
 
 def metric_needs(metric: AnyMetric, given: Given | None = None) -> None:
-    """The extractors and damages that the metric names exist, and the extractors fit its granularity."""
+    """The extractors, damages and baselines that the metric names exist, and the extractors fit its granularity."""
+    from vidbench.baselines import BASELINES
     from vidbench.damage import DAMAGES
 
     given = given or Given()
@@ -152,6 +153,11 @@ def metric_needs(metric: AnyMetric, given: Given | None = None) -> None:
     require(
         not unknown,
         f"{metric.__name__}.responds_to names the unknown damage {unknown}; there are: {', '.join(DAMAGES)}",
+    )
+    unknown = ", ".join(name for name in metric.sees if name not in BASELINES)
+    require(
+        not unknown,
+        f"{metric.__name__}.sees names the unknown baseline {unknown}; there are: {', '.join(BASELINES)}",
     )
 
 

@@ -43,7 +43,7 @@ def config_from_json(words: str) -> DiTConfig:
     unknown = sorted(set(given) - {field.name for field in fields(DiTConfig)})
     if unknown:
         raise InputError(f"the config has unknown fields: {', '.join(unknown)}; it may be of a newer vidbench")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     try:
         return DiTConfig(**values)
     except TypeError as error:

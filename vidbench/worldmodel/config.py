@@ -104,12 +104,14 @@ class DiTConfig:
                 or not 1 <= min(value) <= max(value) <= 1024
             ):
                 raise InputError(f"{name} must be three whole numbers from 1 to 1024, got {value!r}")
-        if self.temporal_blocks is not None and not isinstance(self.temporal_blocks, tuple):
+        blocks: object = self.temporal_blocks
+        if blocks is not None and not (isinstance(blocks, tuple) and all(type(n) is int for n in blocks)):
             raise InputError(f"temporal_blocks must be a tuple of numbers of blocks, got {self.temporal_blocks!r}")
         for name in ("causal", "absolute", "residual", "reward"):
             if type(getattr(self, name)) is not bool:
                 raise InputError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.rope_theta, (int, float)) or not 1 < self.rope_theta < math.inf:
+        theta: object = self.rope_theta
+        if not isinstance(theta, (int, float)) or not 1 < theta < math.inf:
             raise InputError(f"rope_theta must be a number above 1, got {self.rope_theta!r}")
 
     def groupings(self, block: int) -> tuple[Grouping, ...]:

@@ -12,9 +12,9 @@ Rotary positions say how far tokens are from each other. If all tokens are alike
 the same, and the network cannot know left from right; so each token is also told its row and column, by the waves that
 turn the queries. It is not told its frame: what holds at one time holds at another.
 
-Three choices were measured to matter most for small models in pixels (docs/worldmodel-network.md): the network predicts
-the clip, not the noise or the velocity; past frames come in as channels and the output is added to the last of them, so
-that a fresh network already repeats the last frame; attention across time is needed in few blocks.
+What is meant for small networks on pixels: the network predicts the clip, not the velocity; past frames come in as
+channels, which shows motion without attention, and the output is added to the last of them, so that a fresh network
+already repeats the last frame; attention across time may be left to few blocks. docs/worldmodel-network.md explains.
 
 Time t runs from 0, pure noise, to 1, the clip.
 

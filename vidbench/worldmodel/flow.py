@@ -10,9 +10,9 @@ A network that sees x_t cannot know which line it is on; the best it can say is 
 E[clip | x_t]. Following the velocity that belongs to it from t = 0 to t = 1 turns noise into samples of the data (Liu
 et al., arXiv 2209.03003; Lipman et al., arXiv 2210.02747).
 
-The network may predict the clip (`x`) or the velocity (`v`). For patches of many pixels only `x` works in small
+The network may predict the clip (`x`) or the velocity (`v`). For patches of many pixels `x` is the one for small
 networks: clips lie on a thin surface that a narrow network can describe, velocities contain all of the noise (Li & He,
-arXiv 2511.13720; measured here in docs/worldmodel-network.md).
+arXiv 2511.13720).
 
 Everything here is a function of tensors; a *predictor* is any function of (x_t, t), usually a network with its
 conditions filled in. Axes: b clips, c channels, t frames, h and w pixels.

@@ -17,7 +17,7 @@ from vidbench.worldmodel.rooms.episodes import (
     sticky_policy,
 )
 from vidbench.worldmodel.rooms.layout import Layouts, heldout_seed, is_held_out, training_seed
-from vidbench.worldmodel.rooms.parse import find_agent
+from vidbench.worldmodel.rooms.parse import find_agent, find_coin
 from vidbench.worldmodel.rooms.settings import GOAL_WORDS, NO_GOAL, PROMPTS, Action, Goal, RoomSettings
 from vidbench.worldmodel.rooms.ways import arrived
 from vidbench.worldmodel.rooms.world import Rooms, RoomState, StepResult, Truth
@@ -39,6 +39,7 @@ __all__ = [
     "arrived",
     "expert_policy",
     "find_agent",
+    "find_coin",
     "greedy_policy",
     "heldout_seed",
     "is_held_out",

@@ -109,7 +109,7 @@ class InverseDynamics:
 
     def predict(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The likeliest action: (N,). Arguments as of `probabilities`."""
-        return self.probabilities(before, after).argmax(1)
+        return np.asarray(self.probabilities(before, after).argmax(1))
 
     def evaluate(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8], effective: NDArray[np.int64]

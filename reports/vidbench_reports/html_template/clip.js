@@ -255,7 +255,7 @@ const vidbench = (() => {
           return h("li", {}, h("button", { type: "button", onclick: () => open(row) },
             h("span", { class: "model-cell" }, row.model === null ? null : marks(run.models[row.model]),
               h("span", {}, h("bdi", {}, row.model === null ? row.id : run.models[row.model].name),
-                row.findings.length ? h("small", {}, many(row.findings.length, "finding")) : null)),
+                row.found ? h("small", {}, many(row.found, "finding")) : null)),
             source === null ? null : h("img", { src: source, alt: "", loading: "lazy", decoding: "async" })));
         })));
     }
@@ -281,12 +281,14 @@ const vidbench = (() => {
       };
       const list = findingList(clip, show, false);
       const found = [timeline(clip, video?.watch, video?.seek), below ? null : list].filter((part) => part !== null);
+      const scores = clip.scores.length ? h("div", {}, h("h3", { class: "minor" }, "Scores"), scoreTable(clip)) : null;
       parts.push(h("div", { class: video === null ? "columns single" : "columns" },
         video?.element,
         h("div", { class: "side" },
           found.length ? h("div", {}, h("h3", { class: "minor" }, many(clip.findings.length, "finding")), found) : null,
-          clip.scores.length ? h("div", {}, h("h3", { class: "minor" }, "Scores"), scoreTable(clip)) : null)));
-      if (below) parts.push(h("div", {}, h("h3", { class: "minor" }, "What was found"), list));
+          below ? null : scores)));
+      // What was found is what one opens a clip for: it comes before the long table.
+      if (below) parts.push(h("div", {}, h("h3", { class: "minor" }, "What was found"), list), ...(scores === null ? [] : [scores]));
       const same = siblings(clip, open);
       if (same !== null) parts.push(same);
       return h("div", { class: "panel" }, parts);
@@ -295,5 +297,8 @@ const vidbench = (() => {
     return { address, filmstrip, findingList, panel };
   }
 
-  return { calm, h, s, breakable, many, number, marks, order, other, chooser, startTheme, views };
+  /** Use a value now, or when it is there. */
+  const then = (value, use, fail) => (value instanceof Promise ? value.then(use, fail ?? (() => {})) : use(value));
+
+  return { calm, h, s, breakable, many, number, marks, order, other, chooser, startTheme, then, views };
 })();

@@ -108,6 +108,14 @@ class Rooms:
     def __init__(self, count: int, *, seed: int, settings: RoomSettings = STANDARD) -> None:
         self._begin(draw(count, seed, settings), settings)
 
+    @classmethod
+    def of(cls, layouts: Layouts, settings: RoomSettings, state: RoomState) -> Rooms:
+        """Rooms with these layouts, in this state."""
+        rooms = object.__new__(cls)
+        rooms._begin(layouts, settings)
+        rooms.restore(state)
+        return rooms
+
     def _begin(self, layouts: Layouts, settings: RoomSettings) -> None:
         self.settings = settings
         self.layouts = layouts
@@ -167,10 +175,8 @@ class Rooms:
     def select(self, indices: NDArray[np.int64]) -> Rooms:
         """Independent copies of some rooms as they are now, in this order; an index may come twice."""
         chosen = np.asarray(indices)
-        copy = object.__new__(Rooms)
-        copy._begin(self.layouts.take(chosen), self.settings)
-        copy._state = RoomState(*(getattr(self._state, part.name)[chosen] for part in fields(RoomState)))
-        return copy
+        state = RoomState(*(getattr(self._state, part.name)[chosen] for part in fields(RoomState)))
+        return Rooms.of(self.layouts.take(chosen), self.settings, state)
 
     def repeat(self, k: int) -> Rooms:
         """Independent copies, each room k times in a row: room i becomes rooms i * k to i * k + k - 1."""

@@ -38,7 +38,9 @@ class Rows:
                 why = "no clip of this run is called so" if row is None else "it has no findings any more"
                 self.accepted.append(f"{entry.clip}: the policy accepts its findings, but {why}: remove the entry")
             elif row.sha256 is None or not row.sha256.startswith(entry.sha256):
-                self.accepted.append(f"{entry.clip}: its content has changed since its findings were accepted: look anew")
+                self.accepted.append(
+                    f"{entry.clip}: its content has changed since its findings were accepted: look anew"
+                )
             else:
                 taken.add(entry.clip)
                 self.accepted.append(f"{entry.clip}: findings accepted: {entry.reason}")
@@ -96,7 +98,7 @@ class ModelRows:
         return ClipScores(
             tuple(clip for clip, _ in scored),
             np.array([value for _, value in scored], dtype=np.float64),
-            tuple(unit(clip, self.clips.get(clip), self.model) for clip, _ in scored),
+            tuple(unit(clip, self.clips.get(clip)) for clip, _ in scored),
         )
 
     def coverage(self, metric: str) -> tuple[int, int, dict[str, str]]:
@@ -132,7 +134,7 @@ class ModelRows:
             ClipScores(
                 tuple(names),
                 np.array([float(name in found) for name in names]),
-                tuple(unit(name, self.clips.get(name), self.model) for name in names),
+                tuple(unit(name, self.clips.get(name)) for name in names),
             ),
             {clip: wording.most_confident(found[clip]) for clip in found},
         )
@@ -145,10 +147,6 @@ def counts(finding: FindingRow, counted: Selection) -> bool:
     return counted.min_confidence is None or finding.confidence is None or finding.confidence >= counted.min_confidence
 
 
-def unit(clip: str, row: ClipRow | None, model: str) -> str:
-    """What a clip shares its chance with, in this run and in a baseline: its prompt; else itself, by its path below the
-    model's folder.
-    """
-    if row is not None and row.prompt:
-        return row.prompt
-    return f"clip {clip.removeprefix(f'{model}/')}"
+def unit(clip: str, row: ClipRow | None) -> str:
+    """What is independent of what: prompts; a clip without one stands alone."""
+    return row.prompt if row is not None and row.prompt else f"clip {clip}"

@@ -1,0 +1,191 @@
+"""Planners: what they reach with the true game as their model, and what with models that must fail."""
+
+import numpy as np
+import pytest
+
+from vidbench.errors import InputError
+from vidbench.worldmodel.game import Rooms, find_agent, heldout_seed, random_policy, record
+from vidbench.worldmodel.plan.baselines import GreedyAgent, OracleAgent, RandomAgent
+from vidbench.worldmodel.plan.contest import contest, named_models
+from vidbench.worldmodel.plan.imagination import CopyLast, Simulator
+from vidbench.worldmodel.plan.search import SearchAgent, goal_targets
+from vidbench.worldmodel.plan.shooting import ShootingAgent
+from vidbench.worldmodel.plan.trial import run_trial
+from vidbench.worldmodel.plan.unipi import VideoAgent, follow
+from vidbench.worldmodel.plan.words import RulesPlanner
+
+COUNT = 30
+GOALS = np.arange(COUNT) % 5
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    return Rooms(COUNT, seed=heldout_seed(1))
+
+
+def test_the_baselines_stand_where_they_must(rooms):
+    chance = run_trial(rooms, GOALS, RandomAgent(0))
+    greedy = run_trial(rooms, GOALS, GreedyAgent(rooms))
+    oracle = run_trial(rooms, GOALS, OracleAgent(rooms))
+    assert chance.rate <= 0.1
+    assert greedy.rate <= 0.4
+    assert oracle.rate == oracle.spl == oracle.nearer == 1
+    np.testing.assert_array_equal(oracle.steps, oracle.optimal)
+    # A greedy walk that arrives has taken a shortest way: it came nearer with each step.
+    np.testing.assert_array_equal(greedy.steps[greedy.success], greedy.optimal[greedy.success])
+    assert (chance.steps[~chance.success] == 2 * chance.optimal[~chance.success] + 4).all()
+
+
+def test_search_with_the_true_game_takes_the_shortest_way(rooms):
+    game = Simulator(rooms)
+    result = run_trial(rooms, GOALS, SearchAgent(game), observers=(game.observe,))
+    assert result.rate == 1
+    np.testing.assert_array_equal(result.steps, result.optimal)
+
+
+def test_search_survives_a_model_that_errs_at_times(rooms):
+    few = rooms.select(np.arange(15))
+    game = Simulator(few, error=0.1, seed=3)
+    result = run_trial(few, GOALS[:15], SearchAgent(game), observers=(game.observe,))
+    assert result.rate >= 0.75
+    assert result.spl < 1
+
+
+def test_search_with_useless_models_goes_nowhere(rooms):
+    few = rooms.select(np.arange(12))
+    deaf = Simulator(few, error=1.0)
+    assert run_trial(few, GOALS[:12], SearchAgent(deaf), observers=(deaf.observe,)).rate <= 0.25
+    copied = run_trial(rooms, GOALS, SearchAgent(CopyLast()))
+    assert copied.rate == 0
+    assert copied.nearer == 0  # it knows of no move, and does none
+
+
+def test_search_looks_behind_the_wall_where_straight_distance_stays(rooms):
+    """Rooms where greed fails: what sampling futures by straight distance cannot do, search does."""
+    hard = np.flatnonzero(~run_trial(rooms, GOALS, GreedyAgent(rooms)).success)[:10]
+    world, goals = rooms.select(hard), GOALS[hard]
+    game = Simulator(world)
+    shooting = run_trial(world, goals, ShootingAgent(game, samples=12, horizon=6), observers=(game.observe,))
+    search = run_trial(world, goals, SearchAgent(game), observers=(game.observe,))
+    assert search.rate == 1
+    assert shooting.rate <= 0.5
+
+
+def test_shooting_reaches_goals_in_plain_sight():
+    world = Rooms(60, seed=heldout_seed(2))
+    goals = np.arange(60) % 5
+    easy = np.flatnonzero(run_trial(world, goals, GreedyAgent(world)).success)[:8]
+    world, goals = world.select(easy), goals[easy]
+    for rounds in (1, 2):
+        game = Simulator(world)
+        agent = ShootingAgent(game, samples=16, horizon=6, rounds=rounds)
+        assert run_trial(world, goals, agent, observers=(game.observe,)).rate >= 0.75
+    assert run_trial(world, goals, ShootingAgent(CopyLast(), samples=16, horizon=6)).rate < 0.5
+
+
+@pytest.mark.parametrize(("ahead", "commit"), [(1, 1), (4, 4), (3, 2)])
+def test_words_over_video_with_the_true_game_arrive(rooms, inverse, ahead, commit):
+    game = Simulator(rooms)
+    agent = VideoAgent(game, inverse, ahead=ahead, commit=commit)
+    result = run_trial(rooms, GOALS, agent, observers=(game.observe,))
+    assert result.rate >= 0.95
+    assert result.spl >= 0.9
+
+
+def test_words_over_video_with_useless_models_do_not(rooms, inverse):
+    deaf = Simulator(rooms, error=1.0)
+    assert run_trial(rooms, GOALS, VideoAgent(deaf, inverse), observers=(deaf.observe,)).rate <= 0.2
+    for nudge in (True, False):
+        assert run_trial(rooms, GOALS, VideoAgent(CopyLast(), inverse, nudge=nudge)).rate <= 0.1
+
+
+def test_the_imagined_frames_are_kept_and_explain_the_actions(rooms, inverse):
+    game = Simulator(rooms)
+    agent = VideoAgent(game, inverse, nudge=False)
+    result = run_trial(rooms, GOALS, agent, observers=(game.observe,), keep_frames=True)
+    # With the true game, what was imagined is what came.
+    for step in range(int(result.steps.min())):
+        np.testing.assert_array_equal(agent.dreams[step], result.frames[:, step + 1])
+
+
+def test_sentences_are_followed_goal_by_goal(rooms, inverse):
+    world = rooms.select(np.arange(6))
+    game = Simulator(world)
+    sentences = ["first the coin, then the upper left corner", "go to the bottom right"] * 3
+    done = follow(sentences, world, VideoAgent(game, inverse), RulesPlanner(), observers=(game.observe,))
+    assert [len(goals) for goals in done.goals] == [2, 1] * 3
+    assert done.success.all()
+    assert [len(stage.success) for stage in done.stages] == [6, 3]
+    end = done.stages[1].rooms
+    assert (np.abs(end.truth().agent).sum(1) <= 1).all()
+    assert end.truth().coin_taken.all()
+    lost = follow(sentences, world, RandomAgent(0), RulesPlanner())
+    assert not lost.success[::2].any()
+
+
+def test_a_sentence_that_is_misunderstood_is_a_failure(rooms, inverse):
+    class Contrary:
+        def goals(self, sentence, frame):
+            return [type(goal)((goal + 1) % 5) for goal in RulesPlanner().goals(sentence, frame)]
+
+    models = named_models("simulator", rooms)
+    [row] = contest(rooms, GOALS, ["words"], models, inverse, words=Contrary())
+    assert row.result.rate == 0
+
+
+def test_goals_are_found_in_the_frame(rooms):
+    played = record(rooms.select(np.arange(COUNT)), random_policy(0), 10)
+    for goal in range(5):
+        found = goal_targets(np.full(COUNT, goal), played.frames[:, 4])
+        wanted = rooms.goals()[:, goal]
+        seen = ~played.coin_taken[:, 4] & (np.abs(played.agent[:, 4] - played.coin).sum(1) > 2)
+        np.testing.assert_array_equal(found[seen], wanted[seen])
+
+
+def test_the_simulator_plays_on_from_any_frame_that_it_showed(rooms):
+    game = Simulator(rooms)
+    actions = np.random.default_rng(0).integers(0, 5, (COUNT, 8))
+    imagined = game.imagine(rooms.frames()[:, None], actions)
+    np.testing.assert_array_equal(imagined, record(rooms.select(np.arange(COUNT)), actions).frames[:, 1:])
+    on = game.imagine(imagined[:, 3:4], actions[:, 4:])
+    agent = find_agent(on[:, -1])[0]
+    np.testing.assert_array_equal(agent, find_agent(imagined[:, -1])[0])
+    with pytest.raises(InputError, match="never drew"):
+        game.imagine(np.zeros((1, 1, 32, 32, 3), np.uint8), actions[:1])
+
+
+def test_trials_leave_the_rooms_as_they_were_and_agents_see_what_they_ask_for(rooms):
+    before = rooms.save()
+    seen = []
+
+    class Watching(RandomAgent):
+        context = 3
+
+        def act(self, view):
+            seen.append(view.history)
+            return super().act(view)
+
+    run_trial(rooms, GOALS, Watching(0))
+    np.testing.assert_array_equal(rooms.save().agent, before.agent)
+    assert {history.shape for history in seen} == {(COUNT, 3, 32, 32, 3)}
+    np.testing.assert_array_equal(seen[1][:, :2], seen[0][:, 1:])
+    # Before the first step that counts the agent has waited and the ball has moved.
+    np.testing.assert_array_equal(find_agent(seen[0][:, 0])[0], find_agent(seen[0][:, 2])[0])
+    assert (seen[0][:, 0] != seen[0][:, 2]).any()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda rooms, inverse: run_trial(rooms, GOALS[:3], RandomAgent(0)), "a goal for each"),
+        (lambda rooms, inverse: VideoAgent(CopyLast(), inverse, ahead=2, commit=3), "1 to 2"),
+        (lambda rooms, inverse: Simulator(rooms, error=2.0), r"\[0, 1\]"),
+        (lambda rooms, inverse: named_models("dreamer", rooms), "simulator, deaf, copy"),
+        (lambda rooms, inverse: contest(rooms, GOALS, ["clever"], named_models("copy", rooms)), "planners are random"),
+        (lambda rooms, inverse: contest(rooms, GOALS, ["words"], named_models("copy", rooms)), "inverse dynamics"),
+        (lambda rooms, inverse: follow(["coin"], rooms, RandomAgent(0), RulesPlanner()), "a sentence for each"),
+    ],
+)
+def test_wrong_use_is_said_in_one_line(wrong, message, rooms, inverse):
+    with pytest.raises(InputError, match=message):
+        wrong(rooms, inverse)
