@@ -160,9 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             length = int(self.headers.get("Content-Length", "0"))
-            if not 0 <= length <= _LONGEST:
-                raise ValueError
-            body = json.loads(self.rfile.read(length) or b"{}")
+            body = json.loads(self.rfile.read(length) or b"{}") if 0 <= length <= _LONGEST else None
             with self.server.lock:
                 view = self._done(body)
         except (ValueError, RecursionError, InputError):
@@ -175,8 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _done(self, body: Any) -> dict[str, Any] | None:
         game = self.server.game
+        if not isinstance(body, dict):
+            raise InputError("a JSON object is wanted")
         if self.path == "/step":
-            return game.step(body.get("action") if isinstance(body, dict) else None)  # type: ignore[arg-type]  # it checks
+            return game.step(body.get("action", -1))
         return {"/new": game.new, "/resync": game.resync, "/view": game.view}.get(self.path, lambda: None)()
 
     def _local(self) -> bool:
