@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidbench.generator import Generator, History
+from vidbench.generator import Generator
 from vidbench.plugins import generators
 from vidbench.worldmodel.generators import one_thread
 from vidbench.worldmodel.measures import repeated, scenes

@@ -145,8 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         nonce = secrets.token_urlsafe(12)
         page = files("vidbench.worldmodel").joinpath("play.html").read_text(encoding="utf-8").replace("NONCE", nonce)
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         self._answer(200, "text/html; charset=utf-8", page.encode(), policy)
 
