@@ -15,7 +15,7 @@ from vidbench import plugins
 from vidbench.cli import cli
 from vidbench.clips import discover, load_actions
 from vidbench.errors import InputError, PluginError
-from vidbench.generator import Budget, Generator, History, Meter
+from vidbench.generator import Budget, Generator, History, Meter, Report
 from vidbench.worldmodel.config import DiTConfig
 from vidbench.worldmodel.dit import DiT
 from vidbench.worldmodel.generators import Dit, DitAction, goal_of
@@ -25,8 +25,9 @@ from vidbench.worldmodel.training import Recipe
 from vidbench.worldmodel.windows import Play
 
 
-def _small(**kind: int) -> Recipe:
-    config = DiTConfig(patch=(1, 8, 8), width=24, depth=1, heads=1, temporal_blocks=(), past_frames=4, **kind)
+def _small(*, actions: int = 0, classes: int = 0) -> Recipe:
+    config = DiTConfig(patch=(1, 8, 8), width=24, depth=1, heads=1, temporal_blocks=(), past_frames=4)
+    config = replace(config, actions=actions, classes=classes)
     return Recipe(config, batch=4, own_from=0.0, own_output=0.7)
 
 
@@ -149,7 +150,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(kind, tmp_path):
     assert state.exists()
     with pytest.raises(InputError, match=r"x\.unfinished is of another training"):
         kind.train(Budget(steps=7), 5, state=state)
-    seen = []
+    seen: list[int] = []
     resumed = kind.train(Budget(steps=6), 5, progress=lambda report: seen.append(report.steps), state=state)
     assert seen == [4, 5, 6]
     assert not state.exists()
@@ -164,7 +165,7 @@ def test_a_damaged_state_is_named(tmp_path):
 
 
 def test_reports_say_how_it_stands():
-    seen = []
+    seen: list[Report] = []
     SmallAction.train(Budget(steps=4), progress=seen.append)
     assert [report.share for report in seen] == [0.25, 0.5, 0.75, 1.0]
     assert len(seen[0].by_time) == 5
@@ -208,13 +209,13 @@ def test_imagining_says_what_it_must_be_told(steered, sent):
     ):
         with pytest.raises(InputError, match=words):
             steered.imagine(history, **wrong)
-    for wrong, words in (
+    for missing, words in (
         ({"steps": 2}, "must be told prompts"),
         ({"prompts": [PROMPTS[0]], "steps": 2}, "need as many prompts"),
         ({"prompts": PROMPTS[:2]}, "how many steps"),
     ):
         with pytest.raises(InputError, match=words):
-            sent.imagine(history, **wrong)
+            sent.imagine(history, **missing)
     with pytest.raises(InputError, match="a history is"):
         History(np.zeros((2, 32, 32, 3), np.uint8))
 
@@ -302,7 +303,9 @@ def test_commands_train_and_generate(tmp_path, monkeypatch, steered):
     found = discover(tmp_path / "clips")
     clips = [clip for clip in found.clips if clip.model == "dit-action"]
     assert len(clips) == 5
-    assert len(load_actions(clips[0])) == 5
+    told = load_actions(clips[0])
+    assert told is not None
+    assert len(told) == 5
     assert clips[0].extra["start"] == "0-0"
 
 
