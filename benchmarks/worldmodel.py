@@ -4,10 +4,9 @@
     python benchmarks/worldmodel.py a.safetensors b.safetensors     others; mean and worst over all
     python benchmarks/worldmodel.py --train 600 --seeds 3           from nothing, 600 CPU-seconds a seed
     python benchmarks/worldmodel.py --attention 100                 joint, divided, window attention, each so long
-    python benchmarks/worldmodel.py --plot out/                     pictures
 
-Trivial baselines stand below: repeating the last frame, the model told to stand still, the model told other scenes'
-actions. All numbers are higher is better; targets in the last row.
+`benchmarks/worldmodel_pictures.py` draws. Trivial baselines stand below: repeating the last frame, the model told to
+stand still, the model told other scenes' actions. All numbers are higher is better; targets in the last row.
 """
 
 from __future__ import annotations
@@ -15,15 +14,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidbench.generator import Budget, History
 from vidbench.plugins import generators
 from vidbench.worldmodel.config import DiTConfig
+from vidbench.worldmodel.dit import DiT
 from vidbench.worldmodel.generators import PAST_FRAMES, DitAction, one_thread
+from vidbench.worldmodel.imagining import imagine
 from vidbench.worldmodel.measures import Imagine, Measures, copy_last, deaf, imagine_of, measure, scenes, shuffled
+from vidbench.worldmodel.training import Recipe, train
+from vidbench.worldmodel.windows import Play
 
 COLUMNS = (
     ("gain", "gain dB", "{:.2f}"),
@@ -63,12 +68,19 @@ def over_seeds(imagine: Imagine, rooms: int, seeds: int) -> list[Measures]:
     return [measure(imagine, rooms=rooms, seed=seed) for seed in range(seeds)]
 
 
+def _asked(network: DiT, beside: int, history: History, actions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return imagine(
+        network,
+        history.frames,
+        actions.shape[1],
+        actions=actions,
+        past_actions=history.actions,
+        beside=beside,
+    )
+
+
 def attention_rows(cpu_seconds: float) -> None:
     """Four frames at once with one clean frame before each: what is learned across time is learned by attention."""
-    from vidbench.worldmodel.imagining import imagine
-    from vidbench.worldmodel.training import Recipe, train
-    from vidbench.worldmodel.windows import Play
-
     print(f"\nattention across time: {cpu_seconds:g} CPU-s each, one clean frame as channels, 4 frames at once")
     for name in ("none", "joint", "divided", "window"):
         config = DiTConfig(
@@ -85,16 +97,7 @@ def attention_rows(cpu_seconds: float) -> None:
         recipe = Recipe(config, beside=beside, batch=24 if name == "none" else 8, own_output=0.0)
         trained = train(recipe, Play(), Budget(cpu_seconds=cpu_seconds), 0)
 
-        def ask(history: History, actions: np.ndarray, recipe=recipe, network=trained.network) -> np.ndarray:
-            return imagine(
-                network,
-                history.frames,
-                actions.shape[1],
-                actions=actions,
-                past_actions=history.actions,
-                beside=recipe.beside,
-            )
-
+        ask = partial(_asked, trained.network, beside)
         size = sum(p.numel() for p in trained.network.parameters())
         print(row(f"{name} ({size / 1e3:.0f}k, {trained.steps} steps)", numbers([measure(ask, rooms=96)])), flush=True)
 
@@ -118,7 +121,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rooms", type=int, default=128, help="five times as many one-step cases, for each of 3 sets")
     parser.add_argument("--attention", type=float, help="CPU-seconds for each kind of attention")
-    parser.add_argument("--plot", type=Path, help="folder for pictures")
     parser.add_argument("--json", type=Path, help="write all numbers")
     given = parser.parse_args()
     one_thread()
@@ -145,12 +147,12 @@ def main() -> None:
         print(row("mean", numbers(every)))
     print(row("worst of all sets", numbers(every, worst=True)))
     first = imagine_of(next(iter(models.values())))
-    for name, imagine in (
+    for name, baseline in (
         ("copy last", copy_last),
         ("told to stand still", deaf(first)),
         ("wrong actions", shuffled(first)),
     ):
-        print(row(name, numbers(over_seeds(imagine, given.rooms, 3))), flush=True)
+        print(row(name, numbers(over_seeds(baseline, given.rooms, 3))), flush=True)
     print(row("target", TARGETS))
     n = every[0]
     print(f"each row: 3 sets of {n.n} one-step cases, {n.n_moves} moves, {n.n_roll} roll-outs, {n.n_revisit} walks")
@@ -158,10 +160,6 @@ def main() -> None:
         print(f"play: {frame_rate(model):.1f} frames a CPU-second, {PAST_FRAMES} past frames")
     if given.json:
         given.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    if given.plot:
-        from worldmodel_pictures import draw
-
-        draw(next(iter(models.values())), given.plot)
 
 
 if __name__ == "__main__":

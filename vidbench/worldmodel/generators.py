@@ -251,10 +251,6 @@ class Dit(PixelDiT):
         made = self.imagine(History(history), prompts=prompts, steps=frames - 1, seed=seed).frames
         return as_generated(history[:, -1:], made, truth, seed, [{"start": f"{seed}-{i}"} for i in range(n)])
 
-    def imagine_goal(self, history: NDArray[np.uint8], goals: NDArray[np.int64], steps: int) -> NDArray[np.uint8]:
-        """As planners ask: (B, K, size, size, 3) frames and (B,) instruction ids to (B, S, size, size, 3)."""
-        return self.imagine(History(history), prompts=[PROMPTS[goal] for goal in goals], steps=steps).frames
-
 
 def as_generated(
     start: NDArray[np.uint8],

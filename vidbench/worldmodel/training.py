@@ -266,7 +266,7 @@ def one_step_psnr(recipe: Recipe, network: DiT, windows: Windows, count: int = 1
 
 def _read_state(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        saved = torch.load(path, weights_only=True)
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
         header = json.loads(saved["header"]) if saved["format"] == _STATE else None
     except Exception as error:  # a damaged file may fail in any layer of the unpickler
         raise InputError(f"{path} cannot be read as unfinished training ({type(error).__name__}); delete it") from error
