@@ -111,7 +111,7 @@ class DitLatent(LatentGenerator):
     name = "dit-latent"
     version = "1"
     summary = "world model of RoomWorld from video without actions: codes are found, 200 labels say which is which"
-    budget = Budget(cpu_seconds=300)
+    budget = Budget(cpu_seconds=160)
 
     def __init__(self, network: DiT, actions: ActionMap, notes: Mapping[str, str]) -> None:
         self.network, self.actions, self._kept = network, actions, dict(notes)
