@@ -205,9 +205,10 @@ def test_allowed_ranks_follow_certain_wins():
 
 def test_set_metrics_with_the_same_groups_are_paired():
     shift = np.array([0.3, -0.2, 0.1, -0.2])
-    a = jackknife_spread(10.0, 10 + shift, PROMPTS, source="same groups")
-    b = jackknife_spread(9.0, 9 + shift + [0.01, -0.01, 0.0, 0.0], PROMPTS, source="same groups")
-    apart = jackknife_spread(9.0, 9 + shift + [0.01, -0.01, 0.0, 0.0], PROMPTS, source="other groups")
+    moved = (9 + shift + np.array([0.01, -0.01, 0.0, 0.0])).tolist()
+    a = jackknife_spread(10.0, (10 + shift).tolist(), PROMPTS, source="same groups")
+    b = jackknife_spread(9.0, moved, PROMPTS, source="same groups")
+    apart = jackknife_spread(9.0, moved, PROMPTS, source="other groups")
     paired, unpaired = spread_difference(a, b), spread_difference(a, apart)
     assert paired.p < 1e-3 < unpaired.p
     assert a.variance == pytest.approx(3 / 4 * np.sum((shift - shift.mean()) ** 2))

@@ -193,7 +193,7 @@ def _without_skewness(t: float, slant: float) -> float:
     """The studentised mean whose transform is `t`: inverse of g(x) = x + s x^2 / 3 + s^2 x^3 / 27 + s / 6."""
     if abs(slant) < 1e-6:
         return t
-    return 3 / slant * (math.cbrt(1 + slant * (t - slant / 6)) - 1)
+    return float(3 / slant * (math.cbrt(1 + slant * (t - slant / 6)) - 1))
 
 
 def _share_interval(
