@@ -166,8 +166,10 @@ def codes(variant: str, seed: int, stay: float, config: LatentConfig) -> dict[st
         pictures = []
         for clip in range(len(frames)):
             first = clip * (frames.shape[1] - 1)
-            for at in range(frames.shape[1] - 1):
-                pictures.append(found.decode(frames[clip : clip + 1, : at + 1])[0, chosen[first + at]])
+            pictures.extend(
+                found.decode(frames[clip : clip + 1, : at + 1])[0, chosen[first + at]]
+                for at in range(frames.shape[1] - 1)
+            )
         return chosen, np.stack(pictures)
 
     chosen, pictures = coded(test.frames)
@@ -213,9 +215,7 @@ def one_step(model: Generator, rooms: int = 100, seed: int = 950) -> str:
     made = model.imagine(history, actions=actions[:, None]).frames[:, 0]
     right = (find_agent(made)[0] == truth.agent[:, 1]).all(1)
     moved, asked = truth.moved[:, 0], actions > 0
-    error = [
-        np.square(x.astype(float) - truth.frames[:, 1]).mean((1, 2, 3)).mean() for x in (made, truth.frames[:, 0])
-    ]
+    error = [np.square(x.astype(float) - truth.frames[:, 1]).mean((1, 2, 3)).mean() for x in (made, truth.frames[:, 0])]
     psnr = 10 * np.log10(255**2 / np.array(error))
     return (
         f"agent exact {right[moved].mean():.3f} of {moved.sum()} moves, {right[asked & ~moved].mean():.3f} of "

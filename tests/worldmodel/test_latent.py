@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-
-torch = pytest.importorskip("torch", reason="latent actions need torch: pip install 'vidbench[worldmodel]'")
 
 from vidbench.errors import InputError
 from vidbench.worldmodel.game import Rooms, RoomSettings, heldout_seed, random_policy, record, training_seed
@@ -170,5 +169,5 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         adjusted_mutual_information(np.zeros(2, int), np.zeros(3, int))
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="bad.safetensors"):
+    with pytest.raises(InputError, match=r"bad\.safetensors"):
         LatentActions.load(bad)

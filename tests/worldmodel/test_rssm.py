@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="latent dynamics need torch: pip install 'vidbench[worldmodel]'")
+import torch
 
 from vidbench.errors import InputError
 from vidbench.worldmodel import rssm
@@ -25,7 +24,9 @@ def _one_thread() -> None:
 
 
 def _play(rooms: int = 8, steps: int = 11) -> Play:
-    episodes = record(Rooms(rooms, seed=training_seed(60), settings=RoomSettings(start="anywhere")), random_policy(1), steps)
+    episodes = record(
+        Rooms(rooms, seed=training_seed(60), settings=RoomSettings(start="anywhere")), random_policy(1), steps
+    )
     return Play(episodes.frames, episodes.actions, episodes.rewards, ~episodes.coin_taken)
 
 
@@ -41,7 +42,8 @@ def test_divergence_in_closed_form() -> None:
     by_hand = 0.7 * np.log(3.5) + 0.2 * np.log(0.4) + 0.1 * np.log(1 / 3)
     assert float(divergence(seen, expected)) == pytest.approx(by_hand)
     reference = torch.distributions.kl_divergence(
-        torch.distributions.Categorical(logits=seen.flatten()), torch.distributions.Categorical(logits=expected.flatten())
+        torch.distributions.Categorical(logits=seen.flatten()),
+        torch.distributions.Categorical(logits=expected.flatten()),
     )
     assert float(divergence(seen, expected)) == pytest.approx(float(reference))
     # Categoricals of a frame add up.
@@ -50,7 +52,9 @@ def test_divergence_in_closed_form() -> None:
     )
 
 
-@pytest.mark.parametrize(("only", "prior_learns", "posterior_learns"), [("dynamics", True, False), ("rep", False, True)])
+@pytest.mark.parametrize(
+    ("only", "prior_learns", "posterior_learns"), [("dynamics", True, False), ("rep", False, True)]
+)
 def test_balance_trains_one_side_each(only: str, prior_learns: bool, posterior_learns: bool) -> None:
     config = replace(
         SMALL,
@@ -181,5 +185,5 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         RssmConfig(unimix=1.0)
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="bad.safetensors"):
+    with pytest.raises(InputError, match=r"bad\.safetensors"):
         rssm.load(bad)

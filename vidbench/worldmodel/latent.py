@@ -41,8 +41,8 @@ from vidbench.files import write_atomic
 
 FORMAT = "vidbench-latent-actions-1"
 LEAST_GAIN = 2.5
-"""Gain of the codes below which they mean little, see `code_gain`: 1.6 to 1.9 where actions are kept with probability 0.85
-or more (then codes have nothing to do with actions), about 4 where they are drawn anew."""
+"""Gain of the codes below which they mean little, see `code_gain`: 1.6 to 1.9 where actions are kept with probability
+0.85 or more (then codes have nothing to do with actions), about 4 where they are drawn anew."""
 _CHUNK = 256
 _CHECKED = 64
 """Clips that codes are checked on."""
@@ -77,7 +77,9 @@ class LatentConfig:
     def __post_init__(self) -> None:
         numbers = (self.codes - 1, self.past_frames, self.width, self.patch, self.steps, self.batch)
         if any(type(number) is not int for number in numbers) or min(numbers) < 1 or max(numbers) > 1 << 20:
-            raise InputError(f"codes (from 2), past frames, width, patch, steps and batch are whole numbers, got {self}")
+            raise InputError(
+                f"codes (from 2), past frames, width, patch, steps and batch are whole numbers, got {self}"
+            )
         if not (self.rate > 0 and 0 < self.cold <= self.hot and 0 < self.cooling <= 1):
             raise InputError(f"rate and heats must be above 0, hot at least cold, cooling a share; got {self}")
 
@@ -261,7 +263,7 @@ class LatentActions:
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 if FORMAT not in header:
-                    raise InputError("it holds no latent actions")
+                    raise InputError("it holds no latent actions")  # noqa: TRY301  (told with the file below)
                 config = LatentConfig(**json.loads(header[FORMAT]))
                 decoder = CodeDecoder(config)
                 decoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118

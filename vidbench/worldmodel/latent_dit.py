@@ -180,7 +180,7 @@ def load(path: Path) -> tuple[DiT, ActionMap, dict[str, str]]:
         actions = ActionMap(*(np.array(named[key], np.int64) for key in ("to_code", "to_action", "counts")))
         fits = actions.to_code.ndim == 1 and len(actions.to_action) == network.config.actions
         if not fits or not 0 <= int(actions.to_code.min()) <= int(actions.to_code.max()) < network.config.actions:
-            raise ValueError("codes are out of range")
+            raise ValueError("codes are out of range")  # noqa: TRY301  (told with the file below)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not say which code is which action ({error}); train dit-latent anew") from None
     return network, actions, notes

@@ -84,9 +84,7 @@ class LatentGenerator(Generator):
         actions = np.where(random[:, None], drawn, played)
         truth = record(rooms.repeat(4).select(np.arange(n)), actions)
         history = History(before.frames.repeat(4, 0)[:n], before.actions.repeat(4, 0)[:n])
-        made = np.concatenate(
-            [history.frames[:, -1:], self.imagine(history, actions=actions, seed=seed).frames], 1
-        )
+        made = np.concatenate([history.frames[:, -1:], self.imagine(history, actions=actions, seed=seed).frames], 1)
         clips, references = [], []
         for i, true in enumerate(recorded(truth)):
             more = {"start": f"{seed}-{i // 4}", "actions_kind": "random" if random[i] else "true"}
@@ -127,7 +125,7 @@ class DitLatent(LatentGenerator):
     ) -> Self:
         """See `Generator.train`. A fifth of the budget finds the codes."""
         cls._begin(seed)
-        from vidbench.worldmodel.latent import ActionMap, LatentConfig, LatentTraining, check_codes_matter
+        from vidbench.worldmodel.latent import ActionMap, LatentConfig, LatentTraining, code_gain
         from vidbench.worldmodel.latent_dit import DitTraining
 
         run = _Run(cls.name, budget, seed, progress, state)
@@ -135,7 +133,7 @@ class DitLatent(LatentGenerator):
         latent = LatentTraining(video.frames, LatentConfig(seed=seed))
         run.stage("latent", latent, _LATENT_SHARE, latent.step)
         found = latent.result()
-        check_codes_matter(found, video.frames[:64])
+        gain = code_gain(found.explain(video.frames[:64]).errors)
         codes = found.codes(video.frames)
         network = DitTraining(video.frames, codes, found.config.codes, seed)
         run.stage("network", network, 1.0, network.step)
@@ -144,7 +142,8 @@ class DitLatent(LatentGenerator):
             codes.ravel()[labelled], video.actions.ravel()[labelled], found.config.codes, len(Action)
         )
         run.finish()
-        return cls(network.average.network, actions, cls._notes(budget, seed, run.meter))
+        notes = cls._notes(budget, seed, run.meter) | {"labels": str(LABELS), "code_gain": f"{gain:.2f}"}
+        return cls(network.average.network, actions, notes)
 
     def save(self, path: Path) -> None:
         """See `Generator.save`."""

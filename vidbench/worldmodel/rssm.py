@@ -353,9 +353,7 @@ class RssmTraining:
             clip[:half] = chosen[:, 0]
             # Frame r + 1 carries reward r; it may be any but the first of the window.
             earliest = chosen[:, 1] + 2 - window
-            first[:half] = np.clip(
-                self._rng.integers(earliest, chosen[:, 1] + 1), 0, play.frames.shape[1] - window
-            )
+            first[:half] = np.clip(self._rng.integers(earliest, chosen[:, 1] + 1), 0, play.frames.shape[1] - window)
         frames, actions, rewards, goes_on = _window(play, clip, first, window)
         losses = self.network.losses(frames, actions, rewards, goes_on, self._generator)
         self._optimiser.zero_grad()
@@ -435,7 +433,7 @@ def load(path: Path) -> tuple[Rssm, dict[str, str]]:
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
             if header.pop("format", None) != FORMAT:
-                raise InputError(f"it is no latent dynamics ({FORMAT})")
+                raise InputError(f"it is no latent dynamics ({FORMAT})")  # noqa: TRY301
             network = Rssm(RssmConfig(**json.loads(header.pop("config", "{}"))))
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, InputError) as error:
