@@ -25,7 +25,8 @@ WINDOW = Given(synthetic_clips(2, frames=16))
 LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
 """For networks that need 128 pixels a side after padding, or take long for each frame."""
 SLOW = ("amt_interpolation", "musiq")
-WALKS = Given(control_worlds.walks(8, 20)[0], describe=control_worlds.told(control_worlds.walks(8, 20)[1]))
+_CLIPS, _ACTIONS = control_worlds.walks(6, 20, kinds=3)
+WALKS = Given(_CLIPS, describe=control_worlds.told(_ACTIONS))
 """For readers of actions, which need some."""
 RIDES = Given(control_worlds.rides(3, 8), describe=control_worlds.with_yaw)
 """For what reckons a camera's turns."""
