@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 
 from tests import control_worlds
 from vidbench.clips import Clip
@@ -34,7 +33,7 @@ from vidbench_metrics.trajectory_error import TrajectoryError
 
 Pixels = NDArray[np.uint8]
 Actions = NDArray[np.int64]
-LADDER = {"true": (1.0, 0), "good": (0.95, 1), "fair": (0.8, 1), "damaged": (0.5, 2), "bad": (0.2, 2)}
+LADDER = {"true": (1.0, 0), "good": (0.95, 1), "fair": (0.8, 1), "damaged": (0.5, 2), "bad": (0.35, 2)}
 """Share of actions that are obeyed, and how spoilt the picture is."""
 BELOW = ("shuffled", "frozen", "noise")
 """Obey nothing."""
@@ -64,9 +63,11 @@ def shown(name: str, result: Score, *keys: str) -> float:
 
 
 def tau(values: dict[str, float]) -> None:
-    """Agreement with the share of obeyed actions; those that obey nothing are ties."""
-    obeyed = [LADDER[name][0] if name in LADDER else 0.0 for name in values]
-    print(f"\nKendall tau-b {kendalltau(obeyed, list(values.values())).statistic:.3f}; "
+    """Kendall's tau over the pairs of models that the simulator ranks; those that obey nothing are not ranked."""
+    obeyed = {name: LADDER[name][0] if name in LADDER else 0.0 for name in values}
+    ranked = [(a, b) for a in values for b in values if obeyed[a] > obeyed[b]]
+    agreement = np.mean([np.sign(values[a] - values[b]) for a, b in ranked])
+    print(f"\nKendall tau {agreement:.3f} over {len(ranked)} pairs; "
           f"every rung in order: {all(a > b for a, b in zip(list(values.values())[:5], list(values.values())[1:5]))}; "
           f"lowest rung over the best of {', '.join(BELOW)}: {values['bad']:.3f} > "
           f"{max(values[name] for name in BELOW):.3f}\n")  # fmt: skip
@@ -240,7 +241,7 @@ def atari() -> None:
             *((name, clips, actions) for name, clips in made.items()),
             *(
                 (f"{share:.0%} of the labels true", true, disobeyed(actions, share, kinds, 3))
-                for share in (0.95, 0.8, 0.5, 0.2)
+                for share in (0.95, 0.8, 0.5, 0.35)
             ),
         ]
         for name, clips, given in rows:
