@@ -11,11 +11,13 @@ import torch
 from vidbench.errors import InputError
 from vidbench.generator import Budget
 from vidbench.worldmodel.config import DiTConfig
+from vidbench.worldmodel.generators import DitAction
 from vidbench.worldmodel.imagining import imagine
 from vidbench.worldmodel.measures import (
     OUT,
     copy_last,
     deaf,
+    imagine_of,
     measure,
     pooled_psnr,
     scenes,
@@ -100,3 +102,15 @@ def test_a_short_training_is_already_steered():
     assert found.agent_exact >= 0.88
     assert found.nearest_true >= 0.88
     assert told_nothing.agent_exact < 0.1
+
+
+def test_the_shipped_model_does_what_is_told():
+    model = DitAction.open()
+    assert model.notes["command"] == "vidbench train dit-action --cpu-seconds 600 --seed 0"
+    assert DitAction.shipped().stat().st_size < 3_000_000
+    found = measure(imagine_of(model), rooms=48, seed=5)
+    assert found.gain >= 7
+    assert found.agent_exact >= 0.96
+    assert found.nearest_true >= 0.96
+    assert found.roll_agent_exact >= 0.7
+    assert found.revisit >= 0.85
