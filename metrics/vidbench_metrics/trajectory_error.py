@@ -162,9 +162,15 @@ class TrajectoryError(ClipMetric[TrajectoryErrorParameters]):
     unit = "degrees"
     value_range = (0.0, math.inf)
     aggregation = "mean"
-    needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),))
+    needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),), columns=(YAW,))
     min_frames = 3
     parameters_type = TrajectoryErrorParameters
+
+    def __init__(self, parameters: TrajectoryErrorParameters | None = None) -> None:
+        super().__init__(parameters)
+        if self.parameters.turns or self.parameters.yaw_column >= 0:
+            # Somebody said what the actions do to the camera, so that they will do.
+            self.needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),))  # type: ignore[misc]
 
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip."""
