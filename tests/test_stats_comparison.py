@@ -197,6 +197,11 @@ def test_a_win_is_certain_only_after_the_correction(higher, winner, loser):
     assert certain_wins(compared, higher_is_better=higher) == {(winner, loser)}
 
 
+def test_what_only_the_uncorrected_p_values_would_claim_is_not_claimed():
+    compared = {("a", "b"): _difference(1.0, 0.03), ("a", "c"): _difference(1.0, 0.04)}
+    assert certain_wins(compared, higher_is_better=True) == set()
+
+
 def test_allowed_ranks_follow_certain_wins():
     wins = {("a", "c"), ("b", "c"), ("a", "d")}
     assert allowed_ranks(["a", "b", "c", "d"], wins) == {"a": (1, 2), "b": (1, 3), "c": (3, 4), "d": (2, 4)}
@@ -205,9 +210,10 @@ def test_allowed_ranks_follow_certain_wins():
 
 def test_set_metrics_with_the_same_groups_are_paired():
     shift = np.array([0.3, -0.2, 0.1, -0.2])
-    a = jackknife_spread(10.0, 10 + shift, PROMPTS, source="same groups")
-    b = jackknife_spread(9.0, 9 + shift + [0.01, -0.01, 0.0, 0.0], PROMPTS, source="same groups")
-    apart = jackknife_spread(9.0, 9 + shift + [0.01, -0.01, 0.0, 0.0], PROMPTS, source="other groups")
+    moved = (9 + shift + np.array([0.01, -0.01, 0.0, 0.0])).tolist()
+    a = jackknife_spread(10.0, (10 + shift).tolist(), PROMPTS, source="same groups")
+    b = jackknife_spread(9.0, moved, PROMPTS, source="same groups")
+    apart = jackknife_spread(9.0, moved, PROMPTS, source="other groups")
     paired, unpaired = spread_difference(a, b), spread_difference(a, apart)
     assert paired.p < 1e-3 < unpaired.p
     assert a.variance == pytest.approx(3 / 4 * np.sum((shift - shift.mean()) ** 2))

@@ -192,3 +192,16 @@ def test_a_total_of_nothing_has_no_value_and_survives_being_stored():
     assert (found.value, found.clamped, found.partial) == (None, None, None)
     assert dict(found.missing) == {"quality_score": "too short", "third_score": "needs prompts"}
     assert from_json(TotalScore, to_json(found)) == found
+
+
+@pytest.mark.parametrize(("needs", "flagged"), [((), ["frozen"]), (("prompt",), ["frozen", "wrong-prompt"])])
+def test_a_wrong_prompt_is_held_against_metrics_that_read_prompts(needs, flagged):
+    facts = replace(FACTS, needs=needs)
+    parts = [
+        rows("real", [0.2, 0.3, 0.2]),
+        *(rows(f"baseline:{n}", [0.8, 0.9, 0.8]) for n in ("frozen", "wrong-prompt")),
+    ]
+    summary = summarise([c for clips, _ in parts for c in clips], [s for _, scores in parts for s in scores], [facts])
+    assert [flag.baseline for flag in summary.flags] == flagged
+    assert all((flag.above, flag.certain) == (("real",), ("real",)) for flag in summary.flags)
+    assert [(o.model, o.rank) for o in summary.overall if o.rank is not None] == [("real", 1)]

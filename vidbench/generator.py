@@ -57,7 +57,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.cpu_seconds, self.steps) if value is not None]
         if len(given) != 1 or not 0 < given[0] < math.inf:
-            raise InputError(f"a budget is a number of CPU-seconds or of steps, above 0; got {self}")
+            raise InputError(f"a budget is a number of CPU-seconds or of steps, above 0; got {self!r}")
 
     def __str__(self) -> str:
         return f"{self.steps} steps" if self.steps is not None else f"{self.cpu_seconds:g} CPU-seconds"

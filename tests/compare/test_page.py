@@ -68,6 +68,8 @@ def test_hostile_names_stay_text_and_nothing_is_fetched(sides):
 
 
 def test_no_file_outside_the_run_folder_is_read(sides, tmp_path):
+    for name in ("media", "evidence"):
+        (tmp_path / "new" / name).mkdir()
     for place in (tmp_path / "secret.jpg", tmp_path / "new" / "secret.jpg"):
         place.write_bytes(b"secret")
     assert "data:image/jpeg" not in render(compare(*sides))

@@ -257,6 +257,15 @@ def test_findings_that_came_and_went(runs):
     ]
 
 
+@pytest.mark.parametrize(("start", "end", "same"), [(8, 9, True), (9, 9, False), (0, 1, True), (0, 0, False)])
+def test_a_finding_up_to_two_frames_away_is_the_same(runs, start, end, same):
+    values = {"m": {"quality_score": [0.1]}}
+    one = runs("a", values, [runs.quality], findings=[finding("m/00.mp4", 3, 6)])
+    two = runs("b", values, [runs.quality], findings=[finding("m/00.mp4", start, end)])
+    found = compare(read_side(str(one)), read_side(str(two))).models[0].findings
+    assert (found == ()) == same
+
+
 def test_two_findings_do_not_share_a_partner(runs):
     values = {"m": {"quality_score": [0.1]}}
     one = runs("a", values, [runs.quality], findings=[finding("m/00.mp4", 3, 6)])

@@ -384,3 +384,62 @@ def new_driver(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
         return webdriver.Chrome(options=options, service=Service(driver))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_board_run() -> Callable[..., Path]:
+    """Writes a run folder for leaderboards: models of given quality over shared prompts, two metrics that judge."""
+    from vidbench.files import json_line, write_json
+    from vidbench.results import to_json
+
+    quality = _facts("quality_score", higher_is_better=True, unit="1", summary="how good it is")
+    error = _facts("some_error", unit="px", value_range=(0.0, None), summary="how wrong it is")
+    distance = _facts("set_distance", unit="1", value_range=(0.0, None), granularity="set", aggregation="set")
+
+    def write(
+        path: Path,
+        models: dict[str, float],
+        *,
+        prompts: tuple[str, ...] = tuple(f"prompt {i}" for i in range(10)),
+        metrics: tuple[MetricFacts, ...] = (quality, error, distance),
+        yardsticks: tuple[str, ...] = (),
+        unscored: tuple[str, ...] = (),
+        fps: float = FPS,
+        media: tuple[str, ...] = (),
+        seed: int = 0,
+        **info: object,
+    ) -> Path:
+        (path / "media").mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(seed)
+        hard = np.random.default_rng(99).normal(0, 0.05, len(prompts))
+        clips, scores = [], []
+        for model, level in models.items():
+            for i, prompt in enumerate(prompts):
+                clip = f"{model}/{i}.mp4"
+                stem = hashlib.sha256(f"{path.name}/{clip}".encode()).hexdigest()[:20] if model in media else None
+                if stem is not None:
+                    _write_media(path / "media", stem, _synthetic(i))
+                origin = 0 if model in yardsticks else seed
+                sha = hashlib.sha256(f"{origin} {level} {clip}".encode()).hexdigest()
+                clips.append(ClipRow(clip, model, "scored", sha256=sha, prompt=prompt, fps=fps, media=stem))
+                value = float(np.clip(level + hard[i] + rng.normal(0, 0.02), 0, 1))
+                if clip in unscored:
+                    scores.append(ScoreRow(model, clip, "quality_score", None, "too <b>short</b>"))
+                else:
+                    scores.append(ScoreRow(model, clip, "quality_score", value))
+                scores.append(ScoreRow(model, clip, "some_error", 1.5 - value))
+            spread = [10 * (1 - level) + float(d) for d in rng.normal(0, 0.02, 10)]
+            far = 10 * (1 - level)
+            details = {"clips": len(prompts), "left_out": spread, "low": far - 0.2, "high": far + 0.2}
+            scores.append(ScoreRow(model, None, "set_distance", far, None, {**details, "interval": "jackknife"}))
+        names = {facts.name for facts in metrics}
+        scores = [score for score in scores if score.metric in names]
+        summary = summarise(clips, scores, metrics, yardsticks=yardsticks)
+        made = dataclasses.replace(_info(metrics), **info)  # type: ignore[arg-type]
+        write_json(path / "run.json", to_json(made))
+        write_json(path / "summary.json", to_json(summary))
+        (path / "clips.jsonl").write_text("".join(json_line(to_json(row)) for row in clips), encoding="utf-8")
+        (path / "scores.jsonl").write_text("".join(json_line(to_json(row)) for row in scores), encoding="utf-8")
+        return path
+
+    return write

@@ -40,17 +40,19 @@ def _game(b: int = 2, frames: int = 4, height: int = 8, width: int = 12):
     return clips[:, :, 2:], torch.full((b,), 0.3), Conditions(actions, torch.tensor([0, 2])[:b]), stack_past(clips, 2)
 
 
+@pytest.mark.parametrize("reward", [False, True])
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_fresh_block_changes_nothing(attention) -> None:
+def test_a_fresh_block_changes_nothing(attention, reward) -> None:
     torch.manual_seed(0)
-    network = DiT(replace(GAME, attention=attention))
+    config = replace(GAME, attention=attention, reward=reward)
+    network = DiT(config)
     grid = (3, 2, 4)
     x, condition = torch.randn(2, 3, 8, 24), torch.randn(2, 3, 24)
     shared = network.modulation(condition).unflatten(2, (network.parts, 3, -1))
     where = Where(grid, grid_rotation(grid, 12, 10_000.0, torch.device("cpu")))
     for block in network.blocks:
         assert torch.equal(block(x, shared, where), x)
-        assert not torch.equal(_stirred(replace(GAME, attention=attention)).blocks[0](x, shared, where), x)
+    assert not torch.equal(_stirred(config).blocks[0](x, shared, where), x)
 
 
 def test_a_fresh_network_repeats_the_last_frame() -> None:

@@ -186,14 +186,14 @@ def _skewness(values: NDArray[np.float64], index: NDArray[np.int64], groups: int
     spread = float(np.mean(parts**2))
     if groups < 3 or spread <= 0:
         return 0.0
-    return float(np.mean(parts**3)) / spread**1.5 * math.sqrt(groups * (groups - 1)) / (groups - 2)
+    return float(np.mean(parts**3) / spread**1.5) * math.sqrt(groups * (groups - 1)) / (groups - 2)
 
 
 def _without_skewness(t: float, slant: float) -> float:
     """The studentised mean whose transform is `t`: inverse of g(x) = x + s x^2 / 3 + s^2 x^3 / 27 + s / 6."""
     if abs(slant) < 1e-6:
         return t
-    return 3 / slant * (math.cbrt(1 + slant * (t - slant / 6)) - 1)
+    return float(3 / slant * (math.cbrt(1 + slant * (t - slant / 6)) - 1))
 
 
 def _share_interval(

@@ -103,8 +103,11 @@ class Optimiser:
             )
             self._rates.append(config.muon_rate)
 
-    def step(self) -> float:
+    def step(self, factor: float | None = None) -> float:
         """Use the gradients and clear them.
+
+        Args:
+            factor: what the rates are multiplied by, where training is not counted in steps; None: as the config says.
 
         Returns:
             The length of the gradient before it was clipped.
@@ -118,7 +121,8 @@ class Optimiser:
                 f"the gradient of step {self.steps_done} is {length}: lower the learning rate (muon_rate "
                 f"{self.config.muon_rate:g}, adamw_rate {self.config.adamw_rate:g})"
             )
-        factor = self.config.factor(self.steps_done)
+        if factor is None:
+            factor = self.config.factor(self.steps_done)
         for part, rate in zip(self._parts, self._rates, strict=True):
             for group in part.param_groups:
                 group["lr"] = rate * factor

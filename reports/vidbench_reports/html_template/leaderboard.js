@@ -179,7 +179,8 @@
 
   /** The first metric that judges and tells clips apart. */
   function telling(data, clips) {
-    const varies = (i) => new Set(clips.map((clip) => clip.values[i]).filter((v) => v !== null)).size > 1;
+    const real = clips.filter((clip) => data.models[clip.model].kind === "model");
+    const varies = (i) => new Set(real.map((clip) => clip.values[i]).filter((v) => v !== null)).size > 1;
     const found = data.metrics.findIndex((metric, i) => !metric.diagnostic && varies(i));
     return Math.max(0, found);
   }

@@ -42,7 +42,7 @@ vidbench.clipList = (run, place, source) => {
     sort(i, now === "none" ? column.first : other(now));
   } }, breakable(column.label), column.arrow ? ` ${column.arrow}` : "")));
   const body = h("tbody", {});
-  const table = h("table", { class: "clips", id: "clip-table" }, h("caption", { class: "sr" }, "Clips with their scores"),
+  const table = h("table", { class: `clips${columns.length > 30 ? " crowded" : columns.length > 19 ? " full" : ""}`, id: "clip-table" }, h("caption", { class: "sr" }, "Clips with their scores"),
     h("thead", {}, h("tr", {}, headers)), body);
   const choice = chooser("sort-clips", headers, (i, direction) => sort(i, direction));
   const pager = h("div", { class: "pager" });

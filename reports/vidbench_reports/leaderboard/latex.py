@@ -35,7 +35,7 @@ _SPECIAL = {
     "*": "{*}",  # so would this
     "–": "--",
 }
-_PACKAGES = "booktabs, textcomp and, for names that are not ASCII, XeLaTeX or LuaLaTeX"
+_PACKAGES = "booktabs, textcomp, fontenc with T1 and, for names that are not ASCII, XeLaTeX or LuaLaTeX"
 
 
 def escape(text: str) -> str:
@@ -57,9 +57,9 @@ class LatexLeaderboard(LeaderboardView):
 
 def render(board: Board) -> str:
     """The board as LaTeX."""
-    parts = [f"% {wording.plain(board.title)}: made by vidbench leaderboard; needs the packages {_PACKAGES}."]
+    parts = [f"% Made by vidbench leaderboard; needs the packages {_PACKAGES}."]
     if board.settings:
-        parts.append(f"% The runs differ in {wording.plain(', '.join(s.what for s in board.settings))}: a table each.")
+        parts.append("% The runs were not made alike: each setting has a table of its own.")
     parts += [_table(board, block) for block in board.blocks]
     return "\n".join(parts) + "\n"
 

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from vidbench import __version__, wording
 from vidbench.files import write_atomic
-from vidbench.leaderboard import Block, Board, BoardClip
+from vidbench.leaderboard import Block, Board
 from vidbench.report import LeaderboardView
 from vidbench.results import MetricFacts, ModelScore, is_baseline
-from vidbench.stats import holm
-from vidbench_reports.html import SHAPES, Axis, axis_for, nice_axis
+from vidbench_reports.clip_data import SHAPES
+from vidbench_reports.html import Axis, axis_for, nice_axis
 from vidbench_reports.leaderboard import words
+from vidbench_reports.leaderboard.data import Mark, board_data
 from vidbench_reports.page import asset, csp_hash, environment, safe_json, when
 
 COLOURS = 6
-AXIS_STEP = 132
-"""Pixels between two axes of the parallel coordinates."""
+AXIS_STEPS = (132, 220)
+"""Least and most pixels between two axes of the parallel coordinates."""
+AXIS_ROOM, FIGURE_WIDTH = 110, 1080
+"""Pixels beside the outer axes, for their names; and how wide the figure is if it can."""
 TOP, BOTTOM = 58.0, 272.0
 """Where their axes' best and worst values lie."""
-
-_STEM = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class HtmlLeaderboard(LeaderboardView):
@@ -43,14 +40,6 @@ class HtmlLeaderboard(LeaderboardView):
         """Write the page, and the previews beside it where asked."""
         pieces = render(board, path.parent, copy_clips=copy_clips)
         write_atomic(path, (piece.encode("utf-8", "replace") for piece in pieces))
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How a model is drawn wherever it appears."""
-
-    shape: int
-    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +163,7 @@ def _block(board: Board, number: int, folder: Path, *, copy_clips: bool) -> dict
         "pairs": [[block.pair_counts(a, b) if a != b else (0, 0, 0) for b in ranked] for a in ranked],
         "pair_metrics": [f.name for f in block.judging if block.differences.get(f.name)],
         "without": _without(block, ranked),
-        "data": safe_json(_data(block, drawn, ranked, folder, copy_clips=copy_clips)),
+        "data": safe_json(board_data(block, drawn, ranked, folder, copy_clips=copy_clips)),
     }
 
 
@@ -270,6 +259,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
     usable = [c for c in columns if any(cell.raw for cell in c.cells)]
     if len(usable) < 2:
         return None
+    step = min(AXIS_STEPS[1], max(AXIS_STEPS[0], (FIGURE_WIDTH - 2 * AXIS_ROOM) // (len(usable) - 1)))
     for i, column in enumerate(usable):
         values = [float(cell.raw) for cell in column.cells if cell.raw]
         low, high = min(values), max(values)
@@ -278,7 +268,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
         ends.append((best, worst))
         axes.append(
             {
-                "x": AXIS_STEP // 2 + i * AXIS_STEP,
+                "x": AXIS_ROOM + i * step,
                 "name": column.facts.name if len(column.facts.name) <= 34 else f"{column.facts.name[:33]}…",
                 "top": wording.number(best, digits),
                 "bottom": wording.number(worst, digits),
@@ -293,7 +283,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
                 paths.append([])
                 continue
             share = 0.5 if best == worst else (best - float(raw)) / (best - worst)
-            paths[-1].append((AXIS_STEP / 2 + i * AXIS_STEP, round(TOP + share * (BOTTOM - TOP), 1)))
+            paths[-1].append((AXIS_ROOM + i * step, round(TOP + share * (BOTTOM - TOP), 1)))
         lines.append(
             {
                 "index": row,
@@ -306,7 +296,7 @@ def _parallel(block: Block, columns: Sequence[Column], drawn: Mapping[str, Mark]
         )
     # What is not ranked lies under what is.
     lines.sort(key=lambda line: line["kind"] == "model")
-    return {"width": AXIS_STEP * len(usable), "axes": axes, "lines": lines}
+    return {"width": 2 * AXIS_ROOM + step * (len(usable) - 1), "axes": axes, "lines": lines}
 
 
 def _without(block: Block, ranked: Sequence[str]) -> list[tuple[str, list[tuple[str, bool]]]]:
@@ -317,113 +307,3 @@ def _without(block: Block, ranked: Sequence[str]) -> list[tuple[str, list[tuple[
     for metric, left in block.overall.without.items():
         rows.append((metric, [(str(left[m]) if m in left else "–", m in left and left[m] != full[m]) for m in ranked]))
     return rows
-
-
-def _data(
-    block: Block, drawn: Mapping[str, Mark], ranked: Sequence[str], folder: Path, *, copy_clips: bool
-) -> dict[str, Any]:
-    """What the page's script works from."""
-    metrics = [facts for facts in block.facts if facts.granularity != "set"]
-    models = {model: i for i, model in enumerate(block.summary.models)}
-    items, clips = _clips(block, metrics, models, folder, copy_clips=copy_clips)
-    return {
-        "models": [
-            {
-                "name": wording.plain(model),
-                "shape": drawn[model].shape,
-                "tone": drawn[model].tone,
-                "kind": words.kind(block, model),
-            }
-            for model in models
-        ],
-        "metrics": [
-            {
-                "name": facts.name,
-                "higher": facts.higher_is_better,
-                "diagnostic": facts.diagnostic,
-                "digits": wording.decimals(
-                    [s.value for c in block.clips if (s := c.scores.get(facts.name)) and s.value is not None] or [0.0]
-                ),
-            }
-            for facts in metrics
-        ],
-        "bases": _bases(block, folder, copy_clips=copy_clips),
-        "items": items,
-        "clips": clips,
-        "pairs": {facts.name: _pairs(block, facts, ranked) for facts in block.judging if block.differences[facts.name]},
-    }
-
-
-def _clips(
-    block: Block, metrics: Sequence[MetricFacts], models: Mapping[str, int], folder: Path, *, copy_clips: bool
-) -> tuple[list[str], list[list[Any]]]:
-    """Labels of what is watched side by side, and the clips: [model, item, source, stem, file, *values].
-
-    Side by side stand clips of one prompt, the n-th take of each model; clips without a prompt stand beside those of
-    the same file name.
-    """
-    items: dict[tuple[str, int], int] = {}
-    takes: dict[tuple[str, str], int] = {}
-    labels: list[str] = []
-    rows: list[list[Any]] = []
-    if copy_clips:
-        (folder / "clips").mkdir(exist_ok=True)
-    for clip in block.clips:
-        file = Path(clip.row.clip).name
-        label = clip.row.prompt or f"file {wording.plain(file)}"
-        take = takes.get((clip.model, label), 0)
-        takes[clip.model, label] = take + 1
-        if (label, take) not in items:
-            items[label, take] = len(labels)
-            labels.append(label if take == 0 else f"{label} (take {take + 1})")
-        values = [_shortened(clip, facts.name) for facts in metrics]
-        stem = _stem(block, clip)
-        if stem is not None and copy_clips:
-            source = block.sources[clip.source].run.path / "media" / f"{stem}.mp4"
-            shutil.copyfile(source, folder / "clips" / source.name)
-        rows.append([models[clip.model], items[label, take], clip.source, stem, wording.plain(file), *values])
-    return labels, rows
-
-
-def _shortened(clip: BoardClip, metric: str) -> float | None:
-    score = clip.scores.get(metric)
-    return None if score is None or score.value is None else float(f"{score.value:.5g}")
-
-
-def _stem(block: Block, clip: BoardClip) -> str | None:
-    """The stem of its preview, where there is one; it may have been edited and must not lead out of the folder."""
-    stem = clip.row.media
-    if stem is None or not _STEM.fullmatch(stem):
-        return None
-    return stem if (block.sources[clip.source].run.path / "media" / f"{stem}.mp4").is_file() else None
-
-
-def _bases(block: Block, folder: Path, *, copy_clips: bool) -> list[str]:
-    """Where each source's previews lie, as seen from the page."""
-    if copy_clips:
-        return ["clips/"] * len(block.sources)
-    bases = []
-    for source in block.sources:
-        media = (source.run.path / "media").resolve()
-        try:
-            relative = os.path.relpath(media, folder.resolve())
-        except ValueError:  # another drive: there is no relative address
-            bases.append(media.as_uri() + "/")
-            continue
-        bases.append("./" + "/".join(quote(part) for part in Path(relative).parts) + "/")
-    return bases
-
-
-def _pairs(block: Block, facts: MetricFacts, ranked: Sequence[str]) -> dict[str, Any]:
-    """Differences by `row column`: value, interval, corrected p, and 1, -1 or 0 for who certainly wins."""
-    found = block.differences[facts.name]
-    corrected = holm([difference.p for difference in found.values()])
-    at = {model: i for i, model in enumerate(ranked)}
-    rows = {}
-    for ((a, b), difference), p in zip(found.items(), corrected, strict=True):
-        wins = block.wins[facts.name]
-        winner = 1 if (a, b) in wins else -1 if (b, a) in wins else 0
-        if a in at and b in at:
-            numbers = [difference.value, difference.low, difference.high, p]
-            rows[f"{at[a]} {at[b]}"] = [*(None if n is None else float(f"{n:.4g}") for n in numbers), winner]
-    return {"digits": words.digits(block, facts), "rows": rows}
