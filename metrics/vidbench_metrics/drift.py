@@ -59,7 +59,7 @@ class Drift(ClipMetric[NoParameters]):
     unit = "octaves"
     value_range = (0.0, math.inf)
     aggregation = "mean"
-    needs = Needs(extractors=(ExtractorSpec("frame_look"),))
+    needs = Needs(extractors=(ExtractorSpec("frame_look"),), actions=True)  # any film may change its look
     min_frames = 8
 
     def score(self, observations: Observations, clip: Clip) -> Score:

@@ -91,7 +91,7 @@ def commanded(clip: Clip, parameters: TrajectoryErrorParameters, frames: int) ->
         return pitch if isinstance(pitch, str) else (yaw, pitch)
     actions = load_actions(clip)
     if actions is None:
-        return f"it has neither a column {YAW} nor actions"
+        return "it has no actions"
     if len(actions) != frames - 1:
         return f"it has {len(actions)} actions for {frames} frames"
     return _from_actions(actions, parameters)
@@ -169,7 +169,7 @@ class TrajectoryError(ClipMetric[TrajectoryErrorParameters]):
     unit = "degrees"
     value_range = (0.0, math.inf)
     aggregation = "mean"
-    needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),))
+    needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),), actions=True)
     min_frames = 3
     parameters_type = TrajectoryErrorParameters
 

@@ -37,6 +37,10 @@ def _started(clip, number):
     return replace(clip, extra={"start": number % 6, "actions_kind": kind})
 
 
+def _extra(**columns):
+    return lambda clip, _: replace(clip, extra=columns)
+
+
 def _compared(metric, clips):
     return score_set(metric, generated=clips, reference=TRUTH, describe=_started)
 
@@ -117,7 +121,7 @@ def test_return_consistency():
     frozen = score(metric, np.repeat(clip[:1], 12, axis=0), describe=describe)
     assert frozen.value is None and "never left" in frozen.reason
     noise = np.random.default_rng(0).integers(0, 256, clip.shape, dtype=np.uint8)
-    assert abs(score(metric, noise, describe=describe).value) < 0.05
+    assert score(metric, noise, describe=describe).value == pytest.approx(0, abs=0.05)
 
 
 def test_where_returns_are_known_from():
@@ -129,7 +133,7 @@ def test_where_returns_are_known_from():
     named = score(ReturnConsistency, clip, describe=lambda c, _: replace(c, extra={"return_pairs": "[[0,4],[1,3]]"}))
     assert numbers.value is not None and numbers.details["returns"] == named.details["returns"] == 2
     for said in ("[[0, 1]]", "[0, 4]", "{", "[[0, -2]]", '[[0, "4"]]'):
-        broken = score(ReturnConsistency, clip, describe=lambda c, _, s=said: replace(c, extra={"return_pairs": s}))
+        broken = score(ReturnConsistency, clip, describe=_extra(return_pairs=said))
         assert broken.value is None and "return_pairs must hold" in broken.reason
     late = score(ReturnConsistency, clip, describe=lambda c, _: replace(c, extra={"return_pairs": [[0, 9]]}))
     assert "back at frame 9" in late.reason
@@ -235,7 +239,7 @@ def test_drift_grows_with_what_gets_worse(kind):
                 frames[t] = cv2.GaussianBlur(frames[t], (0, 0), 3 * share)
         return np.clip(frames, 0, 255).astype(np.uint8)
 
-    values = [score(Drift, worse(strength)).value for strength in (0.0, 0.3, 0.6, 1.0)]
+    values = [float(score(Drift, worse(strength)).value or 0) for strength in (0.0, 0.3, 0.6, 1.0)]
     assert values == sorted(values) and values[-1] > values[0] + 0.5
 
 
