@@ -1,15 +1,17 @@
 """Do the metrics of control order models as the simulators do?
 
-Imitated models of one game each: the simulator plays the actions that a clip is said to have, but each with a chance of
-being replaced by another; pictures are blurred and noisy to a known degree. Beside them stand the true clips, clips whose
-actions were dealt out anew (`shuffled`), the first frame held (`frozen`), and noise. What a perfect judge would say is
-the share of actions that were obeyed. Cameras are drawn ray by ray in a textured room (`tests/control_worlds.py`).
+Imitated models of one game each: the simulator plays the actions that a clip is said to have, but each with a chance
+of being replaced by another; pictures are blurred and noisy to a known degree. Beside them stand the true clips,
+clips whose actions were dealt out anew (`shuffled`), the first frame held (`frozen`), and noise. What a perfect judge
+would say is the share of actions that were obeyed. Cameras are drawn ray by ray in a textured room
+(`tests/control_worlds.py`).
 
-    python benchmarks/validity_control.py rooms atari cameras
+    python -m benchmarks.validity_control rooms atari cameras
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -68,7 +70,7 @@ def tau(values: dict[str, float]) -> None:
     ranked = [(a, b) for a in values for b in values if obeyed[a] > obeyed[b]]
     agreement = np.mean([np.sign(values[a] - values[b]) for a, b in ranked])
     print(f"\nKendall tau {agreement:.3f} over {len(ranked)} pairs; "
-          f"every rung in order: {all(a > b for a, b in zip(list(values.values())[:5], list(values.values())[1:5]))}; "
+          f"every rung in order: {all(a > b for a, b in itertools.pairwise(list(values.values())[:5]))}; "
           f"lowest rung over the best of {', '.join(BELOW)}: {values['bad']:.3f} > "
           f"{max(values[name] for name in BELOW):.3f}\n")  # fmt: skip
 
@@ -187,7 +189,9 @@ def returns(played: Callable[[Actions], Pixels], state: Any, start: Any) -> None
         results = [score(metric, clips[n], describe=as_told(actions[n : n + 1])) for n in chosen]
         scored = [one.value for one in results if one.value is not None]
         reason = next((one.reason for one in results if one.reason), "")
-        print(f"| {name} | {np.mean(scored) if scored else float('nan'):.3f} | {len(scored)} of {len(results)} {reason}|")
+        print(
+            f"| {name} | {np.mean(scored) if scored else float('nan'):.3f} | {len(scored)} of {len(results)} {reason}|"
+        )
 
 
 def drifts(true: Pixels) -> None:

@@ -110,7 +110,8 @@ def ride(
     frames: int, turn: float, *, aside: float = 0.0, ahead: float = 0.0, size: tuple[int, int] = (240, 160)
 ) -> tuple[Pixels, NDArray[np.float64]]:
     """A camera that turns `turn` degrees a frame and moves so many metres to its right and ahead; and its yaw."""
-    place, yaws, seen = np.array([0.0, 0.0, -3.0]), turn * np.arange(frames), []
+    place, seen = np.array([0.0, 0.0, -3.0]), []
+    yaws: NDArray[np.float64] = np.arange(frames, dtype=np.float64) * turn
     for yaw in yaws:
         seen.append(view(place, float(yaw), size=size))
         right = math.radians(float(yaw))

@@ -150,9 +150,7 @@ class Needs:
 class Observations(Mapping[str, Observation]):
     """What the extractors that a metric asked for saw of one clip, by extractor name."""
 
-    def __init__(
-        self, observations: Mapping[str, Observation], facts: ClipFacts, clip: Clip | None = None
-    ) -> None:
+    def __init__(self, observations: Mapping[str, Observation], facts: ClipFacts, clip: Clip | None = None) -> None:
         self._observations = dict(observations)
         self.facts = facts
         """Frame count, rate, size and times of the decoded clip."""

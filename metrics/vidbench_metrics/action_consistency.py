@@ -249,5 +249,3 @@ def _actions(said: object) -> NDArray[np.float64] | tuple[str, ...]:
     if numbers.ndim != 2 or not np.isfinite(numbers).all():
         raise ValueError("a clip's actions must be words or equally many finite numbers")
     return numbers
-
-

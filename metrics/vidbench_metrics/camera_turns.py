@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,17 +71,24 @@ def turn_between(points: NDArray[np.floating], camera: Values) -> Turn:
     rotation, share = _turn_alone(first, second, camera)
     if share >= TURNED_ONLY:
         return Turn(rotation, "turn")
-    plane, on_plane = cv2.findHomography(first, second, cv2.RANSAC, NEAR)
-    if plane is not None and float(np.mean(on_plane)) >= FLAT:
-        return _before_a_plane(plane, first, second, on_plane.ravel() > 0, camera)
-    essential, inside = cv2.findEssentialMat(first, second, camera, cv2.RANSAC, 0.999, NEAR)
-    if essential is None or essential.shape != (3, 3) or float(np.mean(inside)) < MOVED:
+    found_plane = cv2.findHomography(first, second, cv2.RANSAC, NEAR)
+    plane: Any = found_plane[0]  # None where there is none, whatever its stub says
+    if plane is not None and float(np.mean(found_plane[1])) >= FLAT:
+        return _before_a_plane(plane, first, second, found_plane[1].ravel() > 0, camera)
+    return _by_essential_matrix(first, second, camera, rotation)
+
+
+def _by_essential_matrix(first: Values, second: Values, camera: Values, rotation: Values) -> Turn:
+    """The turn among things at different distances; `rotation` is a second start of the search."""
+    found = cv2.findEssentialMat(first, second, camera, cv2.RANSAC, 0.999, NEAR)
+    essential: Any = found[0]
+    if essential is None or essential.shape != (3, 3) or float(np.mean(found[1])) < MOVED:
         return Turn(None, "unexplained")
-    good, found, _, _ = cv2.recoverPose(essential, first, second, camera, mask=inside.copy())
+    good, turned, _, _ = cv2.recoverPose(essential, first, second, camera, mask=found[1].copy())
     if good < LEAST_POINTS / 2:
         return Turn(None, "unexplained")
-    kept = inside.ravel() > 0
-    starts = [np.asarray(found, np.float64), rotation]
+    kept = found[1].ravel() > 0
+    starts = [np.asarray(turned, np.float64), rotation]
     refined = [_refined(start, first[kept], second[kept], camera) for start in starts]
     return Turn(min(refined, key=lambda one: one[1])[0], "essential")
 

@@ -134,9 +134,7 @@ class CounterfactualDivergence(SetMetric[CounterfactualDivergenceParameters, tup
         """Both together."""
         return (*state, *other)
 
-    def compare(
-        self, generated: tuple[ThumbnailsOfStart, ...], reference: tuple[ThumbnailsOfStart, ...]
-    ) -> Score:
+    def compare(self, generated: tuple[ThumbnailsOfStart, ...], reference: tuple[ThumbnailsOfStart, ...]) -> Score:
         """The mean over starts."""
         starts: list[Divergence] = []
         pairs = same = 0

@@ -1,9 +1,9 @@
 """ΔtPSNR: how much nearer to the truth a clip with the true actions comes than one with actions drawn at random.
 
-Bruce et al., "Genie: Generative Interactive Environments" (arXiv 2402.15391): PSNR(x_t, x̂_t) - PSNR(x_t, x̂'_t) at t = 4,
-where x is the true clip, x̂ the clip generated with its actions and x̂' one generated from the same start with actions
-drawn uniformly. 0 where actions change nothing. It rewards any effect of the actions; whether the right thing happens
-shows in how large the first PSNR is, which stands in the details.
+Bruce et al., "Genie: Generative Interactive Environments" (arXiv 2402.15391): PSNR(x_t, x̂_t) - PSNR(x_t, x̂'_t) at t
+= 4, where x is the true clip, x̂ the clip generated with its actions and x̂' one generated from the same start with
+actions drawn uniformly. 0 where actions change nothing. It rewards any effect of the actions; whether the right thing
+happens shows in how large the first PSNR is, which stands in the details.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Drift: how far the look of a clip wanders from its beginning to its end.
 
 World models that feed on their own frames blur, boil, fade or shift in colour. For mean colour, chroma, contrast and
-fine detail, a robust line (Theil-Sen: the median of the slopes between all pairs of frames) is laid over the frames; the
-value is the size of all changes from the first frame to the last, an octave of contrast or of detail counting as much
-as 32 grey levels of colour or chroma. Our own definition.
+fine detail, a robust line (Theil-Sen: the median of the slopes between all pairs of frames) is laid over the frames;
+the value is the size of all changes from the first frame to the last, an octave of contrast or of detail counting as
+much as 32 grey levels of colour or chroma. Our own definition.
 
-A camera that turns from a wall to the sky drifts too, so compare models on the same starts and actions, and real clips
-beside them. It is blind to what goes wrong without changing these numbers, as when things vanish.
+A camera that turns from a wall to the sky drifts too, so compare models on the same starts and actions, and real
+clips beside them. It is blind to what goes wrong without changing these numbers, as when things vanish.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Drift(ClipMetric[NoParameters]):
     unit = "octaves"
     value_range = (0.0, math.inf)
     aggregation = "mean"
-    needs = Needs(extractors=(ExtractorSpec("frame_look"),))
+    needs = Needs(extractors=(ExtractorSpec("frame_look"),), actions=True)  # any film may change its look
     min_frames = 8
 
     def score(self, observations: Observations, clip: Clip) -> Score:

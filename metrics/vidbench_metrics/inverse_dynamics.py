@@ -306,7 +306,9 @@ def _learn_actions(
             f"actions can't be read from the reference set: {accuracy:.3f} of them rightly (balanced, held out) "
             f"against {1 / len(groups):.3f} by chance, p = {p:.2f}"
         )
-    before = plant(_before(seen, parts, count), np.eye(len(groups))[labels], balancing(labels), parts, max(20, trees // 3))
+    before = plant(
+        _before(seen, parts, count), np.eye(len(groups))[labels], balancing(labels), parts, max(20, trees // 3)
+    )
     foreseen = balanced_accuracy(labels, _held_out(before, _before(seen, parts, count), parts).argmax(axis=1))
     return Reader(
         forest=forest,
@@ -387,6 +389,6 @@ def _before(seen: NDArray[np.float32], lengths: Sequence[int], count: int) -> ND
     """What the reader would see if it looked at the `count` steps before each action; nothing where there are fewer."""
     earlier = np.roll(seen, count, axis=0)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in itertools.pairwise(starts):
         earlier[first : min(first + count, last)] = 0
     return earlier

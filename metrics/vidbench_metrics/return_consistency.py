@@ -4,8 +4,8 @@ Returns are read from the actions: a run of moves that is followed by its invers
 whatever the moves are (turning and walking do not commute, so that a sum of zero would not do). Or the column
 `return_pairs` names them, as a simulator can that knows of walls: `[[0, 6], [1, 5]]`, pairs of frames. For each, the
 difference of the two frames is held against that of frames equally far apart in time which are no return:
-1 - Σ d²(return) / Σ d²(same lag). 1 is the same picture again, 0 no more alike than any two moments. Where other things
-move too, even true clips stay below 1: the value is the share of the picture's change that the return undid.
+1 - Σ d²(return) / Σ d²(same lag). 1 is the same picture again, 0 no more alike than any two moments. Where other
+things move too, even true clips stay below 1: the value is the share of the picture's change that the return undid.
 
 A clip whose view is never left is unscored, so that a frozen one can't win. After MIND's "go back" comparison
 (CSU-JPG/MIND 8f9c59c6), which has no baseline and which a frozen clip wins.
@@ -108,7 +108,9 @@ def returns_of(clip: Clip, parameters: ReturnConsistencyParameters) -> list[Pair
 
 
 def _said(said: object) -> list[Pair] | str:
-    wrong = f"its column {COLUMN} must hold pairs of frame numbers such as [[0, 6], [1, 5]], it holds {str(said)[:60]!r}"
+    wrong = (
+        f"its column {COLUMN} must hold pairs of frame numbers such as [[0, 6], [1, 5]], it holds {str(said)[:60]!r}"
+    )
     try:
         pairs = json.loads(said) if isinstance(said, str) else said
     except ValueError:
@@ -132,7 +134,7 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def same_lag(frames: NDArray[np.uint8], lag: int, left_out: set[tuple[int, int]]) -> float | None:
-    """Mean squared difference of frames that are `lag` apart and no return; of one frame more or less where all are returns.
+    """Mean squared difference of frames that are `lag` apart and no return; of one frame more or less if all are.
 
     Args:
         frames: (T, h, w, 3).

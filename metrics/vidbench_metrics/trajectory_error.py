@@ -2,7 +2,7 @@
 
 Points are followed from keyframe to keyframe, the turn between two keyframes is reckoned from where they went
 (`vidbench_metrics.camera_turns`), and the heading that results is held against the commanded one: root mean square of
-the difference over keyframes, in degrees. Turns only: one camera can't tell how far it moved, nor the shape of its path.
+the difference over keyframes, in degrees. Turns only: one camera can't tell how far it moved, nor its path's shape.
 
 What was commanded is read, in this order, from the metadata columns `camera_yaw` and `camera_pitch` (lists of one angle
 a frame in degrees; yaw to the right, pitch up), or from the actions: `turns` names the degrees of discrete actions,
@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from vidbench.clips import Clip, load_actions
 from vidbench.errors import InputError
 from vidbench.metric import ClipMetric, ExtractorSpec, Needs, Observations, Score
-from vidbench_metrics.camera_turns import facing, headings, intrinsics, turn_between
+from vidbench_metrics.camera_turns import Turn, facing, headings, intrinsics, turn_between
 from vidbench_metrics.extractors.keyframe_tracks import KeyframeTracksObservation
 from vidbench_metrics.inverse_dynamics import words
 
 Values = NDArray[np.float64]
 
 YAW, PITCH, FOV, FOCAL = "camera_yaw", "camera_pitch", "fov", "focal"
+LASTING = 0.3
+"""Share of the points that must last from one keyframe to the next: in noise, some meet others by chance."""
 MOST_BLIND = 0.25
 """Share of the turns between keyframes that may be unknown; there the command is taken on trust."""
 LEAST_TURN = 3.0
@@ -82,17 +84,22 @@ def turns_of(text: str) -> dict[str, float]:
 def commanded(clip: Clip, parameters: TrajectoryErrorParameters, frames: int) -> tuple[Values, Values | None] | str:
     """Yaw, and pitch where it was commanded, at each frame in degrees, 0 at the first; or why they aren't known."""
     if clip.extra.get(YAW) not in (None, ""):
-        yaw = _angles(clip.extra[YAW], frames)
-        pitch = _angles(clip.extra[PITCH], frames) if clip.extra.get(PITCH) not in (None, "") else None
-        for name, angles in ((YAW, yaw), (PITCH, pitch)):
-            if isinstance(angles, str):
-                return f"its column {name} {angles}"
-        return yaw, pitch  # type: ignore[return-value]  # both looked at above
+        yaw = _angles(clip, YAW, frames)
+        if isinstance(yaw, str) or clip.extra.get(PITCH) in (None, ""):
+            return yaw if isinstance(yaw, str) else (yaw, None)
+        pitch = _angles(clip, PITCH, frames)
+        return pitch if isinstance(pitch, str) else (yaw, pitch)
     actions = load_actions(clip)
     if actions is None:
-        return f"it has neither a column {YAW} nor actions"
+        return "it has no actions"
     if len(actions) != frames - 1:
         return f"it has {len(actions)} actions for {frames} frames"
+    return _from_actions(actions, parameters)
+
+
+def _from_actions(
+    actions: Values | tuple[object, ...], parameters: TrajectoryErrorParameters
+) -> tuple[Values, Values | None] | str:
     if parameters.turns:
         degrees = turns_of(parameters.turns)
         named = words(actions if isinstance(actions, np.ndarray) else tuple(map(str, actions)))
@@ -115,15 +122,15 @@ def _summed(steps: Values) -> Values:
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def _angles(said: object, frames: int) -> Values | str:
+def _angles(clip: Clip, column: str, frames: int) -> Values | str:
+    said = clip.extra[column]
     try:
-        items = json.loads(said) if isinstance(said, str) else said
-        angles = np.array(items, np.float64)
+        angles: Values = np.array(json.loads(said) if isinstance(said, str) else said, np.float64)
     except (ValueError, TypeError):
-        return "must be a list of one angle in degrees a frame"
+        return f"its column {column} must be a list of one angle in degrees a frame"
     if angles.shape != (frames,) or not np.isfinite(angles).all():
-        return f"must be a list of one finite angle a frame: {frames} of them"
-    return angles - angles[0]
+        return f"its column {column} must be a list of one finite angle a frame: {frames} of them"
+    return np.asarray(angles - angles[0])
 
 
 def field_of_view(clip: Clip, default: float, width: int) -> float:
@@ -170,7 +177,7 @@ class TrajectoryError(ClipMetric[TrajectoryErrorParameters]):
         super().__init__(parameters)
         if self.parameters.turns or self.parameters.yaw_column >= 0:
             # Somebody said what the actions do to the camera, so that they will do.
-            self.needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),))  # type: ignore[misc]
+            self.needs = Needs(extractors=(ExtractorSpec("keyframe_tracks"),), actions=True)  # type: ignore[misc]
 
     def score(self, observations: Observations, clip: Clip) -> Score:
         """Score one clip."""
@@ -184,7 +191,11 @@ class TrajectoryError(ClipMetric[TrajectoryErrorParameters]):
             return Score.unscored(f"the camera was told to turn by {spread:.1f} degrees, {LEAST_TURN:g} are needed")
         view = field_of_view(clip, self.parameters.fov, observations.facts.width)
         camera = intrinsics(seen.width, seen.height, view)
-        turns = [turn_between(seen.points[seen.segment == n], camera) for n in range(len(seen.keyframes) - 1)]
+        turns = []
+        for number, begun in enumerate(seen.begun):
+            points = seen.points[seen.segment == number]
+            lasting = len(points) >= LASTING * begun
+            turns.append(turn_between(points, camera) if lasting else Turn(None, "points"))
         blind = [turn.how for turn in turns if turn.rotation is None]
         if len(blind) > MOST_BLIND * len(turns):
             why = max(sorted(set(blind)), key=blind.count)

@@ -125,14 +125,9 @@ class Collector:
 
     def observations(self, row: ClipRow, clip: Clip | None) -> Observations | str:
         """What the metric reads of a clip, or why it can't."""
-        if row.status != "scored" or row.key is None:
-            return f"clip failed: {row.reason}"
-        if (row.frames or 0) < self.metric.frames_needed():
-            return f"has {row.frames} frames, {self.metric.frames_needed()} are needed"
-        if self.metric.needs.fps and row.fps is None:
-            return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
-        if self.metric.needs.actions and (clip is None or clip.actions is None):
-            return "it has no actions"
+        lack = self._lacks(row, clip)
+        if lack is not None or row.key is None:
+            return lack or f"clip failed: {row.reason}"
         named = {}
         for name, (identity, kind) in self._extractors.items():
             data = self._lookup(row.key, identity)
@@ -143,6 +138,18 @@ class Collector:
             except ValueError as error:
                 return f"the kept observation of {name} is damaged ({error}); remove it and run again"
         return Observations(named, _facts(row), clip)
+
+    def _lacks(self, row: ClipRow, clip: Clip | None) -> str | None:
+        """Why the metric cannot take the clip, before anything of it is read."""
+        if row.status != "scored":
+            return f"clip failed: {row.reason}"
+        if (row.frames or 0) < self.metric.frames_needed():
+            return f"has {row.frames} frames, {self.metric.frames_needed()} are needed"
+        if self.metric.needs.fps and row.fps is None:
+            return "its frame rate is unknown: add an fps column to metadata.csv or use --fps"
+        if self.metric.needs.actions and (clip is None or clip.actions is None):
+            return "it has no actions"
+        return None
 
     def whole(self, rows: Sequence[Met]) -> tuple[Any, int, Counter[str]]:
         """State over all rows, how many clips are in it, and why the others are not."""

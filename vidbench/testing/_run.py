@@ -22,7 +22,7 @@ Extractors = Mapping[str, type[BaseExtractor[Any]]]
 """Extractors by name that are used before the installed ones: for a metric whose extractor isn't installed."""
 
 Describe = Callable[[Clip, int], Clip]
-"""Gives the clip of a number the metadata that a metric asks for: `lambda clip, n: replace(clip, extra={"start": n})`."""
+"""Gives the clip of a number the metadata that a metric asks for: `lambda clip, n: replace(clip, seed=n)`."""
 AnyMetric = Metric[Any]
 _Frozen = tuple[tuple[int, ...], bytes]
 AnyExtractor = BaseExtractor[Any]

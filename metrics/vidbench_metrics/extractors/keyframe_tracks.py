@@ -7,6 +7,7 @@ back) until they have moved by a share of the picture, and only those two frames
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,6 +43,8 @@ class KeyframeTracksObservation(Observation):
     """(N,) of each point, the number of the keyframe that it begins in, 0 to K - 2."""
     points: Points
     """(N, 4) x, y in that keyframe and x, y in the next, in pixels of the working frame."""
+    begun: NDArray[np.int64]
+    """(K - 1,) how many points each segment began with; where few of them are left, these met by chance."""
     width: int
     """Of the working frame."""
     height: int
@@ -50,7 +53,7 @@ class KeyframeTracksObservation(Observation):
 def corners(grey: GreyImage) -> Points:
     """(n, 2) points worth following."""
     distance = max(3.0, max(grey.shape) / 60)
-    found = cv2.goodFeaturesToTrack(grey, MOST_POINTS, 0.01, distance)
+    found: Any = cv2.goodFeaturesToTrack(grey, MOST_POINTS, 0.01, distance)
     return np.zeros((0, 2), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 2)
 
 
@@ -73,6 +76,7 @@ class _Session(Session):
     size: tuple[int, int] = (0, 0)
     keyframes: list[int] = field(default_factory=list)
     segments: list[NDArray[np.float32]] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
     before: GreyImage | None = None
     number: int = -1
     origin: Points = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -109,6 +113,7 @@ class _Session(Session):
         self.begun_with = len(self.now)
 
     def _end(self) -> None:
+        self.begun.append(self.begun_with)
         self.segments.append(np.concatenate([self.origin, self.now], axis=1).astype(np.float32))
 
     def close(self) -> KeyframeTracksObservation:
@@ -120,6 +125,7 @@ class _Session(Session):
             keyframes=np.array(self.keyframes, np.int64),
             segment=np.repeat(np.arange(len(lengths)), lengths).astype(np.int64),
             points=np.concatenate(self.segments) if self.segments else np.zeros((0, 4), np.float32),
+            begun=np.array(self.begun, np.int64),
             width=self.size[0],
             height=self.size[1],
         )

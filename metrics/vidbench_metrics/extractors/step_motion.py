@@ -86,7 +86,7 @@ def step_features(before: Planes, after: Planes) -> NDArray[np.float16]:
         soft = cv2.GaussianBlur(middle, (0, 0), blur, borderType=cv2.BORDER_REPLICATE)
         for axis in (1, 0):
             # A frame of one row or column has no slope along it.
-            slope = np.gradient(soft, axis=axis) if soft.shape[axis] > 1 else np.zeros_like(soft)
+            slope = np.asarray(np.gradient(soft, axis=axis) if soft.shape[axis] > 1 else np.zeros_like(soft))
             motion = -slope * soft_change / 16
             sums += [motion.mean(axis=0), motion.mean(axis=1)]
     strips = [_strips(values) for values in sums]
