@@ -4,8 +4,9 @@
     python -m benchmarks.planning --quick
 
 One network is told actions in half of its training and goals in the other half. It is trained on training rooms only:
-sticky random play for actions, an expert's walks for goals. Says how exact its frames are, how well inverse dynamics reads
-them, and what each planner reaches beside chance, greed and the oracle. Budgets are CPU-seconds of this process.
+sticky random play for actions, an expert's walks for goals. Says how exact its frames are, how well inverse dynamics
+reads them, and what each planner reaches beside chance, greed and the oracle. Budgets are CPU-seconds of this process,
+estimated from the first steps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from vidbench.worldmodel.conditions import Conditions
 from vidbench.worldmodel.config import DiTConfig
-from vidbench.worldmodel.dit import DiT
+from vidbench.worldmodel.dit import DiT, stack_past
 from vidbench.worldmodel.flow import Times, loss, noised, sample
 from vidbench.worldmodel.game import (
     Episodes,
@@ -33,10 +34,11 @@ from vidbench.worldmodel.game import (
     training_seed,
 )
 from vidbench.worldmodel.optimiser import MovingAverage, Optimiser, OptimiserConfig
-from vidbench.worldmodel.plan.contest import Models, contest, quick_inverse
+from vidbench.worldmodel.plan.contest import Models, Row, contest, quick_inverse
 from vidbench.worldmodel.rooms.settings import GOAL_WORDS
 
 PAST = 4
+AHEAD = 8
 BATCH = 16
 FrameArray = NDArray[np.uint8]
 
@@ -51,9 +53,11 @@ class Learned:
         self._generator = torch.Generator().manual_seed(seed)
 
     def imagine(self, history: FrameArray, actions: NDArray[np.int64]) -> FrameArray:
+        """See `Imagination.imagine`."""
         return self._roll(history, torch.from_numpy(actions), None, actions.shape[1])
 
     def imagine_goal(self, history: FrameArray, goals: NDArray[np.int64], steps: int) -> FrameArray:
+        """See `GoalImagination.imagine_goal`."""
         return self._roll(history, None, torch.from_numpy(goals), steps)
 
     @torch.inference_mode()
@@ -98,25 +102,27 @@ def train(cpu_seconds: float, seed: int, width: int, depth: int, rooms: int) -> 
     network = DiT(DiTConfig(width=width, depth=depth, past_frames=PAST, actions=5, classes=5, temporal_blocks=()))
     free, experts = play(seed, rooms)
     # Of a walk, only what leads to the goal: staying there for long would teach to stand still.
-    late = [(n, t) for n in range(len(experts)) for t in range(PAST, min(int(experts.arrival[n]) + 2, 37))]
+    lasts = np.clip(experts.arrival + 2, PAST + 1 + AHEAD, experts.frames.shape[1] + 1) - AHEAD
+    late = [(n, t) for n in range(len(experts)) for t in range(PAST, int(lasts[n]))]
     walks, rng, times = np.array(late), np.random.default_rng(seed), Times()
     began, steps = time.process_time(), 0
     optimiser: Optimiser | None = None
     average = MovingAverage(network, 0.99)
     while optimiser is None or steps < optimiser.config.steps:
         half = BATCH // 2
-        rows, ends = rng.integers(0, len(free), half), rng.integers(PAST, 25, half)
+        rows, starts = rng.integers(0, len(free), half), rng.integers(PAST, 26 - AHEAD, half)
         chosen = walks[rng.integers(0, len(walks), half)]
         clips = np.stack(
-            [free.frames[n, t - PAST : t + 1] for n, t in zip(rows, ends, strict=True)]
-            + [experts.frames[n, t - PAST : t + 1] for n, t in chosen]
+            [free.frames[n, t - PAST : t + AHEAD] for n, t in zip(rows, starts, strict=True)]
+            + [experts.frames[n, t - PAST : t + AHEAD] for n, t in chosen]
         )
-        actions = np.concatenate([free.actions[rows, ends - 1], np.full(half, -1)])
+        led = [free.actions[n, t - 1 : t - 1 + AHEAD] for n, t in zip(rows, starts, strict=True)]
+        actions = np.concatenate([np.stack(led), np.full((half, AHEAD), -1)])
         goals = np.concatenate([np.full(half, -1), experts.goals[chosen[:, 0]]])
-        whole = unit(clips)
-        past, new = whole[:, :PAST].flatten(1, 2)[:, :, None], whole[:, PAST:].transpose(1, 2)
-        noise, t = torch.randn_like(new), times.draw(BATCH)
-        said = Conditions(torch.from_numpy(actions)[:, None], torch.from_numpy(goals))
+        whole = unit(clips).transpose(1, 2)  # (b, 3, K + AHEAD, h, w)
+        past, new = stack_past(whole, PAST), whole[:, :, PAST:]
+        noise, t = torch.randn_like(new), times.draw(BATCH, AHEAD)
+        said = Conditions(torch.from_numpy(actions), torch.from_numpy(goals))
         foretold = network(noised(new, noise, t), t, said, past=past).frames
         changed = (new - past[:, -3:]).abs().amax(1, keepdim=True) > 0.05
         error = loss(foretold, new, noise, t, weights=1 + 4 * changed).mean()
@@ -186,7 +192,7 @@ def main() -> None:
     goals = np.arange(given.rooms) % len(GOAL_WORDS)
     inverse, _ = quick_inverse(given.seed)
 
-    def told(row) -> None:  # type: ignore[no-untyped-def]
+    def told(row: Row) -> None:
         result = row.result
         low, high = result.interval.low or 0.0, result.interval.high or 0.0
         goals_told = ", ".join(f"{goal} {rate:.2f}" for goal, rate in result.rate_by_goal().items())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from tests import control_worlds
 from vidbench import plugins
+from vidbench.clips import Clip
 from vidbench.testing import Given, extractor_checks, metric_checks, missing_requirement, synthetic_clips
 
 METRICS = plugins.metrics()
@@ -22,6 +25,21 @@ WINDOW = Given(synthetic_clips(2, frames=16))
 LARGE = Given(synthetic_clips(2, frames=3, height=122, width=126))
 """For networks that need 128 pixels a side after padding, or take long for each frame."""
 SLOW = ("amt_interpolation", "musiq")
+_CLIPS, _ACTIONS = control_worlds.walks(6, 20, kinds=3)
+WALKS = Given(_CLIPS, describe=control_worlds.told(_ACTIONS))
+"""For readers of actions, which need some."""
+RIDES = Given(control_worlds.rides(3, 8), describe=control_worlds.with_yaw)
+"""For what reckons a camera's turns."""
+
+
+def _with_start(clip: Clip, number: int) -> Clip:
+    """Two clips a start, the second with actions drawn at random; back at the first frame after four."""
+    kind = "random" if number % 2 else "true"
+    return replace(clip, extra={"start": f"start {number // 2}", "actions_kind": kind, "return_pairs": "[[0, 4]]"})
+
+
+STARTS = Given(describe=_with_start)
+"""For what holds clips of one start against each other, or a place against itself."""
 PAIR = Given(synthetic_clips(2, frames=2, height=122, width=126))
 """For RAFT, which takes half a second for each pair of frames, however small; its own tests try more."""
 
@@ -73,6 +91,12 @@ def test_extractor_loads(name):
 
 
 def _given(extractors: set[str]) -> Given | None:
+    if "step_motion" in extractors:
+        return WALKS
+    if "keyframe_tracks" in extractors:
+        return RIDES
+    if extractors & {"pair_frame", "pair_thumbnails", "thumbnails"}:
+        return STARTS
     if extractors & set(WINDOWED):
         return WINDOWS
     if "pips2_tracks" in extractors:

@@ -197,6 +197,11 @@ def test_a_win_is_certain_only_after_the_correction(higher, winner, loser):
     assert certain_wins(compared, higher_is_better=higher) == {(winner, loser)}
 
 
+def test_what_only_the_uncorrected_p_values_would_claim_is_not_claimed():
+    compared = {("a", "b"): _difference(1.0, 0.03), ("a", "c"): _difference(1.0, 0.04)}
+    assert certain_wins(compared, higher_is_better=True) == set()
+
+
 def test_allowed_ranks_follow_certain_wins():
     wins = {("a", "c"), ("b", "c"), ("a", "d")}
     assert allowed_ranks(["a", "b", "c", "d"], wins) == {"a": (1, 2), "b": (1, 3), "c": (3, 4), "d": (2, 4)}

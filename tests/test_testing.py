@@ -296,6 +296,7 @@ def test_parameters_that_do_not_come_back_are_caught():
 NEED_FAULTS = {
     "unknown extractor": (Brightness, {"needs": Needs((ExtractorSpec("no_such"),))}, "needs the extractor 'no_such'"),
     "unknown parameter": (Brightness, {"needs": Needs((ExtractorSpec("toy_means", {"x": 1}),))}, "no parameter 'x'"),
+    "unknown baseline": (Brightness, {"sees": ("melted",)}, "unknown baseline melted; there are: frozen"),
     "unknown damage": (Brightness, {"responds_to": ("melt",)}, "unknown damage melt; there are: darken"),
     "pair extractor": (Brightness, {"needs": Needs((ExtractorSpec("toy_differences"),))}, "is no pair metric"),
     "no pair extractor": (Difference, {"needs": Needs((ExtractorSpec("toy_means"),))}, "needs at least one pair"),

@@ -70,6 +70,7 @@ class DeltaTPsnr(SetMetric[DeltaTPsnrParameters, tuple[FrameOfStart, ...]]):
     needs = Needs(extractors=(ExtractorSpec("pair_frame"),), reference_set=False, columns=(COLUMN,))
     min_frames = 2
     parameters_type = DeltaTPsnrParameters
+    identical_is_best = False
 
     def extractor_specs(self) -> tuple[ExtractorSpec, ...]:
         """The frame that is looked at."""

@@ -116,13 +116,12 @@ def ordered_pairs(scores: Values, first: NDArray[np.bool_]) -> float:
         scores: (n,).
         first: (n,).
     """
-    from scipy.stats import rankdata
-
     ones = int(first.sum())
     others = len(first) - ones
     if not ones or not others:
         return 0.5
-    ranks = np.asarray(rankdata(scores))
+    _, place, times = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(times) - (times - 1) / 2)[place]  # equal scores share their mean rank
     return float((ranks[first].sum() - ones * (ones + 1) / 2) / (ones * others))
 
 

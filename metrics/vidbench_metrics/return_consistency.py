@@ -4,7 +4,8 @@ Returns are read from the actions: a run of moves that is followed by its invers
 whatever the moves are (turning and walking do not commute, so that a sum of zero would not do). Or the column
 `return_pairs` names them, as a simulator can that knows of walls: `[[0, 6], [1, 5]]`, pairs of frames. For each, the
 difference of the two frames is held against that of frames equally far apart in time which are no return:
-1 - Σ d(return) / Σ d(same lag). 1 is the same picture again, 0 no more alike than any two moments.
+1 - Σ d²(return) / Σ d²(same lag). 1 is the same picture again, 0 no more alike than any two moments. Where other things
+move too, even true clips stay below 1: the value is the share of the picture's change that the return undid.
 
 A clip whose view is never left is unscored, so that a frozen one can't win. After MIND's "go back" comparison
 (CSU-JPG/MIND 8f9c59c6), which has no baseline and which a frozen clip wins.
@@ -126,12 +127,12 @@ def _said(said: object) -> list[Pair] | str:
 
 
 def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Root-mean-square difference of two thumbnails in grey levels."""
-    return math.sqrt(float(np.mean((a.astype(np.float64) - b) ** 2)))
+    """Mean squared difference of two thumbnails, in grey levels squared."""
+    return float(np.mean((a.astype(np.float64) - b) ** 2))
 
 
 def same_lag(frames: NDArray[np.uint8], lag: int, left_out: set[tuple[int, int]]) -> float | None:
-    """Mean difference of frames that are `lag` apart and no return; of one frame more or less where all are returns.
+    """Mean squared difference of frames that are `lag` apart and no return; of one frame more or less where all are returns.
 
     Args:
         frames: (T, h, w, 3).
@@ -139,7 +140,7 @@ def same_lag(frames: NDArray[np.uint8], lag: int, left_out: set[tuple[int, int]]
         left_out: pairs that are returns.
 
     Returns:
-        Grey levels; None where there is no such pair.
+        Grey levels squared; None where there is no such pair.
     """
     for lags in ((lag,), (lag - 1, lag + 1)):
         values = [
@@ -164,7 +165,7 @@ class ReturnConsistency(ClipMetric[ReturnConsistencyParameters]):
     )
     reference = "our own definition; after MIND's go-back comparison (CSU-JPG/MIND 8f9c59c6), with a baseline"
     protocol = (
-        "root-mean-square differences at 32 pixels; runs of moves followed by their inverses in reverse, or the column "
+        "mean squared differences at 32 pixels; runs of moves followed by their inverses in reverse, or the column "
         "return_pairs; baseline: pairs of the same lag that are no return; left: 2 grey levels"
     )
     higher_is_better = True
@@ -191,7 +192,7 @@ class ReturnConsistency(ClipMetric[ReturnConsistencyParameters]):
         for before, turned, after in found:
             away = difference(frames[before], frames[turned])
             apart = same_lag(frames, after - before, known)
-            if away < LEFT or (apart is not None and apart < LEFT):
+            if away < LEFT**2 or (apart is not None and apart < LEFT**2):
                 continue
             left += 1
             back.append(difference(frames[before], frames[after]))
@@ -204,7 +205,7 @@ class ReturnConsistency(ClipMetric[ReturnConsistencyParameters]):
         details: Mapping[str, float | int] = {
             "returns": len(found),
             "returns_left": left,
-            "return_difference": float(np.mean(back)),
-            "same_lag_difference": float(np.mean(baseline)),
+            "return_difference": math.sqrt(float(np.mean(back))),
+            "same_lag_difference": math.sqrt(float(np.mean(baseline))),
         }
         return Score(max(-1.0, 1 - float(np.sum(back) / np.sum(baseline))), details=details)

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from vidbench import plugins
 from vidbench.errors import InputError
-from vidbench.worldmodel.game import Rooms, find_agent, heldout_seed, random_policy, record
+from vidbench.generator import Generator, Imagined
+from vidbench.worldmodel.game import PROMPTS, Rooms, find_agent, heldout_seed, random_policy, record
 from vidbench.worldmodel.plan.baselines import GreedyAgent, OracleAgent, RandomAgent
-from vidbench.worldmodel.plan.contest import contest, named_models
+from vidbench.worldmodel.plan.contest import Models, contest, named_models
 from vidbench.worldmodel.plan.imagination import CopyLast, Simulator
+from vidbench.worldmodel.plan.learned import trained_models
 from vidbench.worldmodel.plan.search import SearchAgent, goal_targets
 from vidbench.worldmodel.plan.shooting import ShootingAgent
 from vidbench.worldmodel.plan.trial import run_trial
@@ -62,7 +65,7 @@ def test_search_with_useless_models_goes_nowhere(rooms):
 
 def test_search_looks_behind_the_wall_where_straight_distance_stays(rooms):
     """Rooms where greed fails: what sampling futures by straight distance cannot do, search does."""
-    hard = np.flatnonzero(~run_trial(rooms, GOALS, GreedyAgent(rooms)).success)[:10]
+    hard = np.flatnonzero(~run_trial(rooms, GOALS, GreedyAgent(rooms)).success)[:6]
     world, goals = rooms.select(hard), GOALS[hard]
     game = Simulator(world)
     shooting = run_trial(world, goals, ShootingAgent(game, samples=12, horizon=6), observers=(game.observe,))
@@ -74,13 +77,12 @@ def test_search_looks_behind_the_wall_where_straight_distance_stays(rooms):
 def test_shooting_reaches_goals_in_plain_sight():
     world = Rooms(60, seed=heldout_seed(2))
     goals = np.arange(60) % 5
-    easy = np.flatnonzero(run_trial(world, goals, GreedyAgent(world)).success)[:8]
+    easy = np.flatnonzero(run_trial(world, goals, GreedyAgent(world)).success)[:6]
     world, goals = world.select(easy), goals[easy]
-    for rounds in (1, 2):
-        game = Simulator(world)
-        agent = ShootingAgent(game, samples=16, horizon=6, rounds=rounds)
-        assert run_trial(world, goals, agent, observers=(game.observe,)).rate >= 0.75
-    assert run_trial(world, goals, ShootingAgent(CopyLast(), samples=16, horizon=6)).rate < 0.5
+    game = Simulator(world)
+    agent = ShootingAgent(game, samples=12, horizon=5, rounds=2)
+    assert run_trial(world, goals, agent, observers=(game.observe,)).rate >= 0.75
+    assert run_trial(world, goals, ShootingAgent(CopyLast(), samples=12, horizon=5)).rate < 0.5
 
 
 @pytest.mark.parametrize(("ahead", "commit"), [(1, 1), (4, 4), (3, 2)])
@@ -189,3 +191,80 @@ def test_trials_leave_the_rooms_as_they_were_and_agents_see_what_they_ask_for(ro
 def test_wrong_use_is_said_in_one_line(wrong, message, rooms, inverse):
     with pytest.raises(InputError, match=message):
         wrong(rooms, inverse)
+
+
+class Echo(Generator):
+    """A generator whose frames are those of the true game; only the interface is of interest."""
+
+    name, version, summary = "echo", "1", "the true game"
+    conditions = frozenset({"actions"})
+    context_frames = 2
+    game = None
+
+    @classmethod
+    def train(cls, budget, seed=0, *, progress=None, state=None):
+        return cls()
+
+    def save(self, path):
+        path.write_text("echo")
+
+    @classmethod
+    def load(cls, path):
+        if not path.exists():
+            raise InputError(f"no such file: {path}")
+        return cls()
+
+    def generate(self, n, seed=0, *, frames=17):
+        raise NotImplementedError
+
+    def imagine(self, history, *, actions=None, prompts=None, steps=None, seed=0):
+        steps = self.told(history, actions, prompts, steps)
+        if actions is not None:
+            return Imagined(self.game.imagine(history.frames, actions))
+        goals = np.array([PROMPTS.index(prompt) for prompt in prompts])
+        return Imagined(self.game.imagine_goal(history.frames, goals, steps))
+
+
+class EchoOfWords(Echo):
+    name, conditions = "echo-words", frozenset({"prompt"})
+
+
+class EchoOfBoth(Echo):
+    name, conditions = "echo-both", frozenset({"actions", "prompt"})
+
+
+@pytest.fixture
+def echoes(monkeypatch, tmp_path):
+    kinds = {kind.name: kind for kind in (Echo, EchoOfWords, EchoOfBoth)}
+
+    class Known:
+        def load(self, name):
+            return kinds[name]
+
+    monkeypatch.setattr(plugins, "generators", Known)
+    (tmp_path / "a.safetensors").write_text("echo")
+    return tmp_path / "a.safetensors"
+
+
+def test_trained_generators_are_asked_as_they_want_to_be(echoes, rooms, inverse, monkeypatch):
+    game = Simulator(rooms)
+    monkeypatch.setattr(Echo, "game", game)
+    models = trained_models(f"echo={echoes},echo-words={echoes}")
+    models = Models(models.actions, models.words, (game.observe,))
+    for row in contest(rooms, GOALS, ["search", "words"], models, inverse):
+        assert row.agent.context == 2
+        assert row.result.rate >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("echo=missing.safetensors", "missing.safetensors"),
+        ("echo", "train one with"),
+        ("echo={file},echo={file}", "two models are told actions"),
+        ("echo-both={file}", "told actions or prompts"),
+    ],
+)
+def test_models_that_planners_cannot_use_are_named(names, message, echoes):
+    with pytest.raises(InputError, match=message):
+        trained_models(names.format(file=echoes))

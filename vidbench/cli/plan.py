@@ -23,11 +23,18 @@ Examples:
   vidbench plan --model simulator --rooms 50 --save-inverse inverse.safetensors
   vidbench plan --planners words --inverse inverse.safetensors --say "first the coin, then the upper left corner"
   vidbench plan --planners greedy,search --model copy --rooms 25 -o plan.json
+  vidbench plan --model dit-action=action.safetensors,dit=goal.safetensors --film walk.png
 """
 
 
 @click.command("plan", epilog=EPILOG)
-@click.option("--model", default="simulator", show_default=True, help="World model: simulator, deaf or copy.")
+@click.option(
+    "--model",
+    default="simulator",
+    show_default=True,
+    help="What planners imagine with: simulator, deaf, copy, or a generator as NAME or NAME=FILE; two with a comma, "
+    "where one is told actions and one is told prompts.",
+)
 @click.option("--planners", default="random,greedy,oracle,search,words", show_default=True, help="Who walks.")
 @click.option("--rooms", "count", type=click.IntRange(1), default=50, show_default=True, help="Held-out rooms.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which rooms.")
@@ -53,6 +60,7 @@ def command(
     from vidbench.files import write_json
     from vidbench.worldmodel.game import Goal, Rooms, heldout_seed
     from vidbench.worldmodel.plan import contest
+    from vidbench.worldmodel.plan.learned import trained_models
 
     names = [name.strip() for name in planners.split(",") if name.strip()]
     unknown = [name for name in names if name not in contest.PLANNERS]
@@ -65,7 +73,10 @@ def command(
     words = _words(options["planner_url"], options["planner_model"])
     rooms = Rooms(count, seed=heldout_seed(seed))
     goals = np.arange(count) % len(Goal)
-    models = contest.named_models(model, rooms, seed=seed)
+    if model in contest.UNTRAINED:
+        models = contest.named_models(model, rooms, seed=seed)
+    else:
+        models = trained_models(model, seed=seed)
     inverse = _inverse(options["inverse"], options["save_inverse"], seed) if "words" in names else None
     if say is not None:
         return _say(say, rooms, models, inverse, words, seed)

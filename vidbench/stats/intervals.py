@@ -186,7 +186,7 @@ def _skewness(values: NDArray[np.float64], index: NDArray[np.int64], groups: int
     spread = float(np.mean(parts**2))
     if groups < 3 or spread <= 0:
         return 0.0
-    return float(np.mean(parts**3)) / spread**1.5 * math.sqrt(groups * (groups - 1)) / (groups - 2)
+    return float(np.mean(parts**3) / spread**1.5) * math.sqrt(groups * (groups - 1)) / (groups - 2)
 
 
 def _without_skewness(t: float, slant: float) -> float:

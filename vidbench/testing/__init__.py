@@ -23,6 +23,7 @@ from vidbench.testing._extractor import ExtractorCheck, check_extractor, extract
 from vidbench.testing._install import install_plugin
 from vidbench.testing._metric import SLACK, STRENGTHS, MetricCheck, check_metric, metric_checks
 from vidbench.testing._run import (
+    Describe,
     Extractors,
     missing_requirement,
     observations,
@@ -36,6 +37,7 @@ __all__ = [
     "SLACK",
     "STRENGTHS",
     "ContractError",
+    "Describe",
     "ExtractorCheck",
     "Extractors",
     "Given",

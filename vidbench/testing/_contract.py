@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vidbench.errors import InputError
 from vidbench.extractor import Observation, Parametrised
 from vidbench.testing._clips import Pixels, synthetic_clips
-from vidbench.testing._run import Extractors
+from vidbench.testing._run import Describe, Extractors
 
 TOLERANCE = 1e-6
 """Relative difference that rounding may make where the order of sums differs, and in networks."""
@@ -36,6 +36,8 @@ class Given:
     clips: Sequence[Pixels] = field(default_factory=synthetic_clips)
     """At least two clips of at least two frames, all of one shape (T, H, W, 3) uint8."""
     extractors: Extractors = field(default_factory=dict)
+    describe: Describe | None = None
+    """Adds metadata to the clip of each number, for metrics that ask for more than a prompt and actions."""
 
 
 def require(condition: bool, message: str) -> None:

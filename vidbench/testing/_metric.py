@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -38,6 +39,7 @@ from vidbench.testing._contract import (
 )
 from vidbench.testing._run import (
     clip_of,
+    described,
     extractor_class,
     is_network,
     loaded,
@@ -86,7 +88,8 @@ def metric_checks(metric: AnyMetric) -> tuple[MetricCheck, ...]:
         metric_leaves_observations_alone,
         metric_takes_edge_clips,
     )
-    if issubclass(metric, PairMetric | SetMetric) and not metric.diagnostic:
+    compares = issubclass(metric, PairMetric) or (issubclass(metric, SetMetric) and metric.identical_is_best)
+    if compares and not metric.diagnostic:
         checks += (metric_knows_identical_input,)  # what only describes has no best value
     if issubclass(metric, SetMetric):
         checks += (metric_ignores_order, metric_merges, metric_leaves_empty_sets_unscored, metric_writes_its_state_down)
@@ -147,7 +150,7 @@ def metric_needs(metric: AnyMetric, given: Given | None = None) -> None:
         pairs.add(issubclass(extractor, PairExtractor))
     if issubclass(metric, PairMetric):
         require(True in pairs, f"{metric.__name__} is a pair metric and needs at least one pair extractor")
-    else:
+    elif not issubclass(metric, SetMetric) or metric.needs.reference_set:
         require(True not in pairs, f"{metric.__name__} is no pair metric and can't need a pair extractor")
     unknown = ", ".join(name for name in metric.responds_to if name not in DAMAGES)
     require(
@@ -188,7 +191,8 @@ def metric_ignores_chunking(metric: AnyMetric, given: Given | None = None) -> No
     given = given or Given()
     tools = [loaded(extractor_class(spec.name, given.extractors)) for spec in metric().extractor_specs()]
     tolerance = TOLERANCE if any(map(is_network, tools)) else 0.0
-    few = Given(given.clips[:2], given.extractors)
+    # A set of two may be too few.
+    few = given if issubclass(metric, SetMetric) else replace(given, clips=given.clips[:2])
     whole = [_value(metric, result) for result in _results(metric, few)]
     for chunk in CHUNKS:
         for a, b in zip(whole, _results(metric, few, chunk), strict=True):
@@ -203,14 +207,14 @@ def metric_leaves_observations_alone(metric: AnyMetric, given: Given | None = No
     given = given or Given()
     scorer = metric()
     first, second = given.clips[:2]
-    seen = observations(scorer, first, reference=second, extractors=given.extractors)
+    seen = observations(scorer, first, reference=second, extractors=given.extractors, describe=given.describe)
     before = copy.deepcopy(dict(seen))
     if isinstance(scorer, SetMetric):
         state = scorer.new_state()
         for _ in range(2):  # the second may work in place on what the first kept
             state = scorer.observe(state, seen)
     elif isinstance(scorer, ClipMetric):
-        scorer.score(seen, clip_of(first, 8.0, paired=True))
+        scorer.score(seen, described(clip_of(first, 8.0, paired=True), 0, given.describe))
     for name, observation in before.items():
         changed = difference(observation, seen[name])
         require(changed is None, f"{metric.name} writes into {changed} of the observation of {name}")
@@ -232,10 +236,22 @@ def metric_takes_edge_clips(metric: AnyMetric, given: Given | None = None) -> No
         try:
             if issubclass(metric, SetMetric):
                 result = score_set(
-                    metric, generated=[pixels], reference=[reference], fps=fps, extractors=given.extractors
+                    metric,
+                    generated=[pixels],
+                    reference=[reference],
+                    fps=fps,
+                    extractors=given.extractors,
+                    describe=given.describe,
                 )
             else:
-                result = score(metric, pixels, reference=reference, fps=fps, extractors=given.extractors)
+                result = score(
+                    metric,
+                    pixels,
+                    reference=reference,
+                    fps=fps,
+                    extractors=given.extractors,
+                    describe=given.describe,
+                )
         except Exception as error:
             raise ContractError(
                 f"{metric.name} raises {type(error).__name__} on a clip with {what}: {error}"
@@ -269,7 +285,10 @@ def metric_knows_identical_input(metric: AnyMetric, given: Given | None = None) 
 def metric_ignores_order(metric: AnyMetric, given: Given | None = None) -> None:
     """The order of the clips in a set makes no difference beyond rounding."""
     given = given or Given()
-    backwards = Given(given.clips[::-1], given.extractors)
+    backwards = replace(given, clips=given.clips[::-1])
+    if given.describe is not None:
+        own, last = given.describe, len(given.clips) - 1
+        backwards = replace(backwards, describe=lambda clip, number: own(clip, last - number))
     a, b = (_value(metric, _results(metric, order)[0]) for order in (given, backwards))
     require(math.isclose(a, b, rel_tol=TOLERANCE), f"{metric.name} is {a}, and {b} with the clips in reverse order")
 
@@ -278,8 +297,18 @@ def metric_merges(metric: AnyMetric, given: Given | None = None) -> None:
     """Merged states equal a single pass, in any order; merging leaves its arguments as they were, then and later."""
     given = given or Given()
     scorer = _set_metric(metric)
-    seen = [observations(scorer, negative(pixels), extractors=given.extractors) for pixels in given.clips]
-    reference = set_state(scorer, given.clips, extractors=given.extractors)
+    seen = [
+        observations(
+            scorer,
+            negative(pixels),
+            reference=None if scorer.needs.reference_set else pixels,
+            extractors=given.extractors,
+            describe=given.describe,
+            number=number,
+        )
+        for number, pixels in enumerate(given.clips)
+    ]
+    reference = _reference_state(scorer, given)
 
     def pass_over(numbers: Iterable[int]) -> Any:
         state = scorer.new_state()
@@ -323,8 +352,16 @@ def metric_leaves_empty_sets_unscored(metric: AnyMetric, given: Given | None = N
         ("generated and reference sets are", (), ()),
     )
     for which, generated, reference in sides:
+        if generated and not metric.needs.reference_set:
+            continue
         try:
-            result = score_set(metric, generated=generated, reference=reference, extractors=given.extractors)
+            result = score_set(
+                metric,
+                generated=generated,
+                reference=reference,
+                extractors=given.extractors,
+                describe=given.describe,
+            )
         except Exception as error:
             raise ContractError(
                 f"{metric.name} raises {type(error).__name__} where the {which} empty: {error}"
@@ -340,9 +377,15 @@ def metric_writes_its_state_down(metric: AnyMetric, given: Given | None = None) 
     """
     given = given or Given()
     scorer = _set_metric(metric)
-    reference = set_state(scorer, given.clips, extractors=given.extractors)
+    reference = _reference_state(scorer, given)
     before = copy.deepcopy(reference)
-    generated = set_state(scorer, [negative(pixels) for pixels in given.clips], extractors=given.extractors)
+    generated = set_state(
+        scorer,
+        [negative(pixels) for pixels in given.clips],
+        extractors=given.extractors,
+        describe=given.describe,
+        truths=None if scorer.needs.reference_set else given.clips,
+    )
     value = _value(metric, scorer.compare(generated, reference))
     for features in (True, False):
         packed = scorer.pack(reference, features=features)
@@ -410,11 +453,35 @@ def _results_of(
 ) -> list[Score]:
     scorer = metric() if isinstance(metric, type) else metric
     if isinstance(scorer, SetMetric):
-        return [score_set(scorer, generated=generated, reference=given.clips, chunk=chunk, extractors=given.extractors)]
+        return [
+            score_set(
+                scorer,
+                generated=generated,
+                reference=given.clips,
+                chunk=chunk,
+                extractors=given.extractors,
+                describe=given.describe,
+            )
+        ]
     return [
-        score(scorer, pixels, reference=reference, chunk=chunk, extractors=given.extractors)
-        for pixels, reference in zip(generated, given.clips, strict=True)
+        score(
+            scorer,
+            pixels,
+            reference=reference,
+            chunk=chunk,
+            extractors=given.extractors,
+            describe=given.describe,
+            number=number,
+        )
+        for number, (pixels, reference) in enumerate(zip(generated, given.clips, strict=True))
     ]
+
+
+def _reference_state(scorer: SetMetric[Any, Any], given: Given) -> Any:
+    """Of the reference set, or the empty one that a metric without gets."""
+    if not scorer.needs.reference_set:
+        return scorer.new_state()
+    return set_state(scorer, given.clips, extractors=given.extractors, describe=given.describe)
 
 
 def _best(metric: AnyMetric) -> float:

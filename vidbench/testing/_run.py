@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from vidbench.video import ClipFacts, Frames
 Extractors = Mapping[str, type[BaseExtractor[Any]]]
 """Extractors by name that are used before the installed ones: for a metric whose extractor isn't installed."""
 
+Describe = Callable[[Clip, int], Clip]
+"""Gives the clip of a number the metadata that a metric asks for: `lambda clip, n: replace(clip, extra={"start": n})`."""
 AnyMetric = Metric[Any]
 _Frozen = tuple[tuple[int, ...], bytes]
 AnyExtractor = BaseExtractor[Any]
@@ -70,14 +73,26 @@ def observations(
     reference: Pixels | None = None,
     chunk: int | None = None,
     extractors: Extractors | None = None,
+    describe: Describe | None = None,
+    number: int = 0,
 ) -> Observations:
-    """What the extractors that `metric` asks for see of one clip; arguments as for `observe`."""
+    """What the extractors that `metric` asks for see of one clip; arguments as for `observe`.
+
+    `describe` adds metadata to the clip; `number` is which clip of its set it is.
+    """
     seen = {}
     for spec in instance(metric).extractor_specs():
         tool = loaded(extractor_class(spec.name, extractors), json.dumps(dict(spec.parameters), sort_keys=True))
         look = _remembered if is_network(tool) else observe
         seen[spec.name] = look(tool, pixels, fps=fps, reference=reference, chunk=chunk)
-    return Observations(seen, facts_of(pixels, fps))
+    clip = described(clip_of(pixels, fps, paired=reference is not None), number, describe)
+    return Observations(seen, facts_of(pixels, fps), clip)
+
+
+def described(clip: Clip, number: int, describe: Describe | None) -> Clip:
+    """The clip with an id of its own, and with what `describe` adds."""
+    own = replace(clip, id=f"testing/{number}.npy")
+    return own if describe is None else describe(own, number)
 
 
 def _remembered(
@@ -109,6 +124,8 @@ def score(
     reference: Pixels | None = None,
     chunk: int | None = None,
     extractors: Extractors | None = None,
+    describe: Describe | None = None,
+    number: int = 0,
 ) -> Score:
     """Score one clip with a clip or pair metric; arguments as for `observe`.
 
@@ -125,7 +142,7 @@ def score(
     if refusal is not None:
         return Score.unscored(refusal)
     seen = observations(scorer, pixels, fps=fps, reference=reference, chunk=chunk, extractors=extractors)
-    return scorer.score(seen, clip_of(pixels, fps, paired=reference is not None))
+    return scorer.score(seen, described(clip_of(pixels, fps, paired=reference is not None), number, describe))
 
 
 def set_state(
@@ -135,8 +152,12 @@ def set_state(
     fps: float | None = 8.0,
     chunk: int | None = None,
     extractors: Extractors | None = None,
+    describe: Describe | None = None,
+    truths: Iterable[Pixels] | None = None,
 ) -> Any:
     """The state of a set metric that has seen `clips`; those that a run would leave unscored are left out.
+
+    `truths` are the clips' own reference clips, for metrics that hold each clip against its true one.
 
     Raises:
         TypeError: `metric` is not a set metric.
@@ -145,9 +166,19 @@ def set_state(
     if not isinstance(scorer, SetMetric):
         raise TypeError(f"{scorer.name} is not a set metric: use score")
     state = scorer.new_state()
-    for pixels in clips:
+    pairs = ((pixels, None) for pixels in clips) if truths is None else zip(clips, truths, strict=False)
+    for number, (pixels, truth) in enumerate(pairs):
         if _refusal(scorer, pixels, fps) is None:
-            seen = observations(scorer, pixels, fps=fps, chunk=chunk, extractors=extractors)
+            seen = observations(
+                scorer,
+                pixels,
+                fps=fps,
+                reference=truth,
+                chunk=chunk,
+                extractors=extractors,
+                describe=describe,
+                number=number,
+            )
             state = scorer.observe(state, seen)
     return state
 
@@ -160,8 +191,11 @@ def score_set(
     fps: float | None = 8.0,
     chunk: int | None = None,
     extractors: Extractors | None = None,
+    describe: Describe | None = None,
 ) -> Score:
     """Compare a set of generated clips with a reference set.
+
+    Where the metric needs no reference set, `reference` are the clips' own true clips.
 
     Raises:
         TypeError: `metric` is not a set metric.
@@ -169,8 +203,20 @@ def score_set(
     scorer = instance(metric)
     if not isinstance(scorer, SetMetric):
         raise TypeError(f"{scorer.name} is not a set metric: use score")
-    ours = set_state(scorer, generated, fps=fps, chunk=chunk, extractors=extractors)
-    theirs = set_state(scorer, reference, fps=fps, chunk=chunk, extractors=extractors)
+    own = not scorer.needs.reference_set
+    truths = list(reference)
+    ours = set_state(
+        scorer,
+        generated,
+        fps=fps,
+        chunk=chunk,
+        extractors=extractors,
+        describe=describe,
+        truths=truths if own else None,
+    )
+    if own:
+        return scorer.compare(ours, scorer.new_state())
+    theirs = set_state(scorer, truths, fps=fps, chunk=chunk, extractors=extractors, describe=describe)
     return scorer.compare(ours, theirs)
 
 

@@ -29,6 +29,11 @@ STRIPS = 8
 """Columns, and rows, into which the picture is cut."""
 BLURS = (0.8, 2.0)
 """Gaussian sigmas in working pixels: a thing that moves by more than its edges are wide is not seen to move."""
+NOISE = 3.0
+"""Changes up to so many deviations of the noise are none. The deviation is reckoned from the median change, which is
+noise wherever less than half of the picture moves."""
+MOST_NOISE = 12.0
+"""Grey levels beyond which no change is taken for noise: then the whole picture moves."""
 CHANNELS = 3
 """Luma, red - green, blue - luma: things of one brightness may differ in colour."""
 FEATURES = CHANNELS * STRIPS * (2 + 2 * 2 * len(BLURS))
@@ -69,7 +74,7 @@ def step_features(before: Planes, after: Planes) -> NDArray[np.float16]:
         (FEATURES,).
     """
     height, width = before.shape[:2]
-    change, middle = after - before, (after + before) / 2
+    change, middle = _beyond_noise(after - before), (after + before) / 2
     down = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / height
     along = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / width
     sums = [
@@ -86,6 +91,13 @@ def step_features(before: Planes, after: Planes) -> NDArray[np.float16]:
             sums += [motion.mean(axis=0), motion.mean(axis=1)]
     strips = [_strips(values) for values in sums]
     return np.asarray(np.clip(np.concatenate(strips, axis=None), -6e4, 6e4), np.float16)
+
+
+def _beyond_noise(change: Planes) -> Planes:
+    """(H, W, 3) change less what noise makes: nothing is taken off where most pixels repeat exactly."""
+    size = np.abs(change)
+    limit = np.minimum(NOISE / 0.6745 * np.median(size, axis=(0, 1)), MOST_NOISE)
+    return np.asarray(np.sign(change) * np.maximum(size - limit, 0), np.float32)
 
 
 def _strips(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -34,7 +34,8 @@ PLANNERS = {
 }
 """What each planner does, by name."""
 WITHOUT_MODEL = ("random", "greedy", "oracle")
-_GAMES = ("simulator", "deaf", "copy")
+UNTRAINED = ("simulator", "deaf", "copy")
+"""Models that need no training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ def named_models(name: str, rooms: Rooms, *, seed: int = 0) -> Models:
     """
     if name == "copy":
         return Models(CopyLast(), CopyLast())
-    if name not in _GAMES:
-        raise InputError(f"models that need no training are {', '.join(_GAMES)}; got {name!r}")
+    if name not in UNTRAINED:
+        raise InputError(f"models that need no training are {', '.join(UNTRAINED)}; got {name!r}")
     game = Simulator(rooms, error=1.0 if name == "deaf" else 0.0, seed=seed)
     return Models(game, game, (game.observe,))
 
