@@ -27,7 +27,8 @@ def command(name: str, n: int, output: Path, frames: int, checkpoint: Path | Non
     """Make clips with the reference generator NAME in scenes it was not trained on, and what truly follows beside them.
 
     The folder holds the model's clips with their actions or prompts, and the true clips as a model called `true`, which
-    the others name as their reference; given to `vidbench run` as --reference it is shown and not ranked. Clips that begin in one state have the same `start`.
+    the others name as their reference; given to `vidbench run` as --reference it is shown and not ranked. Clips that
+    begin in one state have the same `start`.
     """
     from vidbench.errors import InputError
     from vidbench.plugins import generators
