@@ -11,7 +11,7 @@ Examples:
   vidbench generate dit-action --n 64 -o clips/dit-action
   vidbench generate dit --n 20 --frames 33 --seed 1 -o clips/dit
   vidbench generate dit-action --checkpoint quick.safetensors --n 64 -o clips/quick
-  vidbench run clips/dit-action --out runs/dit-action
+  vidbench run clips/dit-action --reference clips/dit-action/true --out runs/dit-action
 """
 
 
@@ -27,7 +27,8 @@ def command(name: str, n: int, output: Path, frames: int, checkpoint: Path | Non
     """Make clips with the reference generator NAME in scenes it was not trained on, and what truly follows beside them.
 
     The folder holds the model's clips with their actions or prompts, and the true clips as a model called `true`, which
-    the others name as their reference. Clips that begin in one state have the same `start`.
+    the others name as their reference; given to `vidbench run` as --reference it is shown and not ranked. Clips that
+    begin in one state have the same `start`.
     """
     from vidbench.errors import InputError
     from vidbench.plugins import generators
@@ -52,5 +53,6 @@ def command(name: str, n: int, output: Path, frames: int, checkpoint: Path | Non
     except OSError as error:
         raise InputError(f"{output} cannot be written ({error.strerror or error})") from None
     click.echo(f"{output}: {len(written)} clips of {called}{' and as many true ones' if made.references else ''}")
-    click.echo(f"score them: vidbench run {output} --out runs/{called}")
+    truth = f" --reference {output / 'true'}" if made.references is not None else ""
+    click.echo(f"score them: vidbench run {output}{truth} --out runs/{called}")
     return 0
