@@ -43,7 +43,7 @@ FORMAT = "vidbench-latent-actions-1"
 LEAST_GAIN = 2.5
 """Gain of the codes below which they mean little, see `code_gain`: 1.6 to 1.9 where actions are kept with probability
 0.85 or more (then codes have nothing to do with actions), about 4 where they are drawn anew."""
-_CHUNK = 256
+_CHUNK = 64
 _CHECKED = 64
 """Clips that codes are checked on."""
 
