@@ -125,7 +125,7 @@ class _Weighted(LatentTraining):
             self._now = past[:, -3:]
             return past, following
 
-        latent.errors_of, latent._tensors = weighted, kept
+        latent.errors_of, latent._tensors = weighted, kept  # type: ignore[assignment]
         try:
             return super().step(share)
         finally:
@@ -163,7 +163,7 @@ def codes(variant: str, seed: int, stay: float, config: LatentConfig) -> dict[st
                 both = [torch.from_numpy(x[at : at + 512]).permute(0, 3, 1, 2).float() / 127.5 - 1 for x in (now, then)]
                 named.append(encoder(*both).argmax(1).numpy())
         chosen = np.concatenate(named)
-        pictures = []
+        pictures: list[NDArray[np.uint8]] = []
         for clip in range(len(frames)):
             first = clip * (frames.shape[1] - 1)
             pictures.extend(

@@ -382,7 +382,7 @@ def adjusted_mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> f
             by_chance += float((n / total * np.log(total * n / (row * column)) * np.exp(log_probability)).sum())
     entropies = [-float((p / total * np.log(p / total)).sum()) for p in (rows, columns)]
     span = float(np.mean(entropies)) - by_chance
-    return (information - by_chance) / (span if abs(span) > 1e-12 else 1e-12)
+    return float((information - by_chance) / (span if abs(span) > 1e-12 else 1e-12))
 
 
 @dataclass(frozen=True, slots=True)
