@@ -125,7 +125,7 @@ class _Weighted(LatentTraining):
             self._now = past[:, -3:]
             return past, following
 
-        latent.errors_of, latent._tensors = weighted, kept
+        latent.errors_of, latent._tensors = weighted, kept  # type: ignore[assignment]
         try:
             return super().step(share)
         finally:
@@ -163,7 +163,7 @@ def codes(variant: str, seed: int, stay: float, config: LatentConfig) -> dict[st
                 both = [torch.from_numpy(x[at : at + 512]).permute(0, 3, 1, 2).float() / 127.5 - 1 for x in (now, then)]
                 named.append(encoder(*both).argmax(1).numpy())
         chosen = np.concatenate(named)
-        pictures = []
+        pictures: list[NDArray[np.uint8]] = []
         for clip in range(len(frames)):
             first = clip * (frames.shape[1] - 1)
             pictures.extend(
@@ -230,7 +230,7 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float:
     return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))
 
 
-def rewards(model: RssmGenerator, rooms: int = 250, ahead: int = 8) -> dict[str, Any]:
+def rewards(model: RssmGenerator, rooms: int = 40, ahead: int = 8) -> dict[str, Any]:
     """AUROC of the reward so many imagined steps ahead, over starts in sticky, expert and random play."""
     play, _ = model.play(7, rooms, held_out=True)
     said: dict[str, list[NDArray[np.float32]]] = {"model": [], "shuffled actions": [], "noop": []}
@@ -269,7 +269,7 @@ def pictures(folder: Path, seed: int = 0) -> None:
         cv2.imwrite(str(folder / name), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
     video = record(Rooms(512, seed=training_seed(1000), settings=ANYWHERE), random_policy(seed), 31)
-    found = latent.train_latent(video.frames, LatentConfig(seed=seed))
+    found = latent.train_latent(video.frames, LatentConfig(seed=seed, steps=350))
     test = record(Rooms(64, seed=heldout_seed(1000), settings=ANYWHERE), random_policy(1), 31)
     table = np.zeros((len(Action), found.config.codes), np.int64)
     np.add.at(table, (test.effective.ravel(), found.codes(test.frames).ravel()), 1)

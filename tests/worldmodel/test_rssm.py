@@ -30,7 +30,7 @@ def _play(rooms: int = 8, steps: int = 11) -> Play:
     return Play(episodes.frames, episodes.actions, episodes.rewards, ~episodes.coin_taken)
 
 
-def _tensors(play: Play, length: int = 4) -> tuple[torch.Tensor, ...]:
+def _tensors(play: Play, length: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     actions = np.concatenate([np.full((len(play.frames), 1), -1), play.actions[:, : length - 1]], 1)
     zeros = torch.zeros(len(play.frames), length)
     return as_tensor(play.frames[:, :length]), torch.from_numpy(actions), zeros, zeros + 1
@@ -64,7 +64,7 @@ def test_balance_trains_one_side_each(only: str, prior_learns: bool, posterior_l
         representation_weight=float(only == "rep"),
     )
     network = Rssm(config)
-    losses = network.losses(*_tensors(_play()), torch.Generator().manual_seed(0))
+    losses = network.losses(*_tensors(_play()), generator=torch.Generator().manual_seed(0))
     (losses.total - _drawing_of(network)).backward()
     last = {name: getattr(network, name)[-1].weight.grad for name in ("prior", "posterior")}
     learns = {name: grad is not None and bool(grad.abs().sum() > 0) for name, grad in last.items()}
@@ -88,7 +88,7 @@ def _drawing_of(network: Rssm) -> torch.Tensor:
 def test_free_nats_stop_the_gradient() -> None:
     config = replace(SMALL, free_nats=1e9, reward_weight=0.0)
     network = Rssm(config)
-    network.losses(*_tensors(_play()), torch.Generator().manual_seed(0)).total.backward()
+    network.losses(*_tensors(_play()), generator=torch.Generator().manual_seed(0)).total.backward()
     grad = network.prior[-1].weight.grad
     assert grad is None or not grad.abs().sum()
 

@@ -43,7 +43,7 @@ FORMAT = "vidbench-latent-actions-1"
 LEAST_GAIN = 2.5
 """Gain of the codes below which they mean little, see `code_gain`: 1.6 to 1.9 where actions are kept with probability
 0.85 or more (then codes have nothing to do with actions), about 4 where they are drawn anew."""
-_CHUNK = 256
+_CHUNK = 64
 _CHECKED = 64
 """Clips that codes are checked on."""
 
@@ -382,7 +382,7 @@ def adjusted_mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> f
             by_chance += float((n / total * np.log(total * n / (row * column)) * np.exp(log_probability)).sum())
     entropies = [-float((p / total * np.log(p / total)).sum()) for p in (rows, columns)]
     span = float(np.mean(entropies)) - by_chance
-    return (information - by_chance) / (span if abs(span) > 1e-12 else 1e-12)
+    return float((information - by_chance) / (span if abs(span) > 1e-12 else 1e-12))
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ class RssmGenerator(LatentGenerator):
             policy = (
                 sticky_policy(2000 + seed),
                 expert_policy(here, goals),
-                random_policy(2000 + seed),
+                random_policy(2002 + seed),
             )[k]
             parts.append(record(here, policy, 31))
 
