@@ -121,9 +121,7 @@ def test_no_module_imports_torch_on_import():
     plugins = {entry.module for entry in entry_points(group="vidbench.generators") if entry.dist.name == "vidbench"}
     free = [name for name in _modules() if not name.startswith("vidbench.worldmodel.") or name in plugins]
     assert len(plugins) >= 2
-    code = (
-        f"import importlib, sys\nfor name in {free}: importlib.import_module(name)\nprint('torch' in sys.modules)"
-    )
+    code = f"import importlib, sys\nfor name in {free}: importlib.import_module(name)\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "False\n"

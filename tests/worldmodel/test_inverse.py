@@ -1,5 +1,7 @@
 """Inverse dynamics: names the action that real pairs show, and cannot name what they do not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,16 +65,16 @@ def test_chosen_actions_as_labels_have_a_ceiling(training, held_out):
     assert 0.5 < best < 0.9
 
 
-def test_equal_seeds_train_equally_and_files_keep_every_bit(training, tmp_path):
+def test_equal_seeds_train_equally_and_files_keep_every_bit(training: Any, tmp_path):
     config = InverseConfig(steps=3, batch=8, width=8)
-    first, second = train_inverse(*training, config), train_inverse(*training, config)
+    first, second = train_inverse(*training, config=config), train_inverse(*training, config=config)
     first.save(tmp_path / "a.safetensors")
     second.save(tmp_path / "b.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     loaded = InverseDynamics.load(tmp_path / "a.safetensors")
     assert loaded.config == config
     np.testing.assert_array_equal(loaded.probabilities(*training[:2])[:20], first.probabilities(*training[:2])[:20])
-    other = train_inverse(*training, InverseConfig(steps=3, batch=8, width=8, seed=1))
+    other = train_inverse(*training, config=InverseConfig(steps=3, batch=8, width=8, seed=1))
     assert (other.probabilities(*training[:2])[:20] != first.probabilities(*training[:2])[:20]).any()
 
 

@@ -1,5 +1,7 @@
 """Planners: what they reach with the true game as their model, and what with models that must fail."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,7 @@ def test_the_imagined_frames_are_kept_and_explain_the_actions(rooms, inverse):
     agent = VideoAgent(game, inverse, nudge=False)
     result = run_trial(rooms, GOALS, agent, observers=(game.observe,), keep_frames=True)
     # With the true game, what was imagined is what came.
+    assert result.frames is not None
     for step in range(int(result.steps.min())):
         np.testing.assert_array_equal(agent.dreams[step], result.frames[:, step + 1])
 
@@ -213,7 +216,7 @@ class Echo(Generator):
     name, version, summary = "echo", "1", "the true game"
     conditions = frozenset({"actions"})
     context_frames = 2
-    game = None
+    game: Any = None
 
     @classmethod
     def train(cls, budget, seed=0, *, progress=None, state=None):
