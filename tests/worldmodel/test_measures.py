@@ -11,7 +11,7 @@ import torch
 from vidbench.errors import InputError
 from vidbench.generator import Budget
 from vidbench.worldmodel.config import DiTConfig
-from vidbench.worldmodel.generators import DitAction
+from vidbench.worldmodel.generators import Dit, DitAction
 from vidbench.worldmodel.imagining import imagine
 from vidbench.worldmodel.measures import (
     OUT,
@@ -26,6 +26,7 @@ from vidbench.worldmodel.measures import (
 )
 from vidbench.worldmodel.plan.imagination import Simulator
 from vidbench.worldmodel.rooms.episodes import record
+from vidbench.worldmodel.rooms.parse import find_agent
 from vidbench.worldmodel.training import Recipe, train
 from vidbench.worldmodel.windows import Play
 
@@ -114,3 +115,13 @@ def test_the_shipped_model_does_what_is_told():
     assert found.nearest_true >= 0.96
     assert found.roll_agent_exact >= 0.7
     assert found.revisit >= 0.85
+
+
+def test_the_shipped_model_of_sentences_walks():
+    model = Dit.open()
+    assert model.notes["command"] == "vidbench train dit --cpu-seconds 300 --seed 0"
+    made = model.generate(40, 5, frames=9)
+    cells, distance = find_agent(np.concatenate([clip.frames[[0, -1]] for clip in made.clips]))
+    steps = np.abs(cells[1::2] - cells[::2]).sum(1)
+    assert np.median(distance) < 40
+    assert np.median(steps) >= 3
