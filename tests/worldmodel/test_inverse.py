@@ -67,14 +67,15 @@ def test_chosen_actions_as_labels_have_a_ceiling(training, held_out):
 
 def test_equal_seeds_train_equally_and_files_keep_every_bit(training: Any, tmp_path):
     config = InverseConfig(steps=3, batch=8, width=8)
-    first, second = train_inverse(*training, config=config), train_inverse(*training, config=config)
+    before, after, effective = training
+    first, second = (train_inverse(before, after, effective, config) for _ in range(2))
     first.save(tmp_path / "a.safetensors")
     second.save(tmp_path / "b.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     loaded = InverseDynamics.load(tmp_path / "a.safetensors")
     assert loaded.config == config
     np.testing.assert_array_equal(loaded.probabilities(*training[:2])[:20], first.probabilities(*training[:2])[:20])
-    other = train_inverse(*training, config=InverseConfig(steps=3, batch=8, width=8, seed=1))
+    other = train_inverse(before, after, effective, InverseConfig(steps=3, batch=8, width=8, seed=1))
     assert (other.probabilities(*training[:2])[:20] != first.probabilities(*training[:2])[:20]).any()
 
 

@@ -345,7 +345,7 @@ def annealed(errors: Tensor, heat: float) -> Tensor:
 
 def heat_at(config: LatentConfig, share: float) -> float:
     """Heat after a share of the training."""
-    return float(config.hot * (config.cold / config.hot) ** min(1.0, share / config.cooling))
+    return config.hot * math.exp(math.log(config.cold / config.hot) * min(1.0, share / config.cooling))
 
 
 def adjusted_mutual_information(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
