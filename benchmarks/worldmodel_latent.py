@@ -230,7 +230,7 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float:
     return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))
 
 
-def rewards(model: RssmGenerator, rooms: int = 40, ahead: int = 8) -> dict[str, Any]:
+def rewards(model: RssmGenerator, rooms: int = 120, ahead: int = 8) -> dict[str, Any]:
     """AUROC of the reward so many imagined steps ahead, over starts in sticky, expert and random play."""
     play, _ = model.play(7, rooms, held_out=True)
     said: dict[str, list[NDArray[np.float32]]] = {"model": [], "shuffled actions": [], "noop": []}
