@@ -56,6 +56,7 @@ class Drift(ClipMetric[NoParameters]):
         "mean square (an octave counts 1); Theil-Sen slope times the clip's length; Euclidean norm of all changes"
     )
     higher_is_better = False
+    diagnostic = True  # a frozen clip does not drift either
     unit = "octaves"
     value_range = (0.0, math.inf)
     aggregation = "mean"

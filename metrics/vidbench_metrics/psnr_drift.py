@@ -29,6 +29,7 @@ class PsnrDrift(PairMetric[PairParameters]):
     reference = "our own definition; Theil-Sen slope (Sen, JASA 63, 1968) of the frames' PSNR"
     protocol = "PSNR per frame at most 40 dB, the first frame (given to most models) left out; a gain counts 0"
     higher_is_better = False
+    diagnostic = True  # a frozen clip does not drift either
     unit = "dB"
     value_range = (0.0, SEEN)
     aggregation = "mean"
