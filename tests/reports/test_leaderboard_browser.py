@@ -115,6 +115,7 @@ def wait(driver: Any, script: str) -> Any:
 
 
 def test_it_opens_without_errors_and_fetches_nothing_but_its_previews(driver: Any, page: Path) -> None:
+    driver.get("about:blank")  # the page before may still be asking for something
     driver.get_log("performance")
     driver.get_log("browser")
     show(driver, page)
@@ -122,7 +123,7 @@ def test_it_opens_without_errors_and_fetches_nothing_but_its_previews(driver: An
     assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"]
-    assert all(url.startswith(("file:", "data:")) for url in urls)
+    assert [url for url in urls if not url.startswith(("file:", "data:"))] == []
     assert driver.execute_script("return document.querySelectorAll('img[src=x]').length") == 0
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
+import torch
 
 from vidbench import plugins
 from vidbench.cli import cli

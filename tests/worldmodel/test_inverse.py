@@ -9,6 +9,8 @@ from vidbench.errors import InputError, WeightsError
 from vidbench.worldmodel.game import Rooms, heldout_seed, random_policy, record, training_seed
 from vidbench.worldmodel.inverse import InverseConfig, InverseDynamics, pairs_of, train_inverse
 
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
 
 @pytest.fixture(scope="module")
 def held_out():

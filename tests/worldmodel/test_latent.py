@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
+import torch
 
 from vidbench.errors import InputError
 from vidbench.worldmodel.game import Rooms, RoomSettings, heldout_seed, random_policy, record, training_seed

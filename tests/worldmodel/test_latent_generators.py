@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
+import torch
 
 from vidbench.errors import InputError
 from vidbench.generator import Budget, Generator, History

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
 import torch
 
 from vidbench.errors import InputError

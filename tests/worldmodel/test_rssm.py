@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'vidbench[worldmodel]'")
+
 import torch
 
 from vidbench.errors import InputError
