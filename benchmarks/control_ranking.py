@@ -123,9 +123,7 @@ def main() -> None:
         print(f"{metric}: Kendall's tau {found:+.2f} over {pairs} pairs of {len(known)} models")
     whole = {model: -float(np.mean(own)) for model, own in places.items() if own}
     found, pairs = tau(whole, levels, unsure)
-    print(
-        f"all together (mean place): Kendall's tau {found:+.2f} over {pairs} pairs of {len(whole)} models"
-    )
+    print(f"all together (mean place): Kendall's tau {found:+.2f} over {pairs} pairs of {len(whole)} models")
     for pair in unsure:
         print(f"left out: {' and '.join(sorted(pair))}, whose exactness does not differ by two standard errors")
 
