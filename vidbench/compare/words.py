@@ -17,7 +17,7 @@ VERDICTS = {
     "same": "no change",
     "described": "described only",
     "mixed": "settings differ",
-    "none": "no difference",
+    "none": "not judged",
 }
 """Verdicts as people read them."""
 

@@ -14,7 +14,7 @@ from vidbench.gate.policy import Selection
 from vidbench.gate.policy_file import VERSION
 from vidbench.gate.rows import ModelRows, Rows
 from vidbench.gate.rules import shown, upper_bound
-from vidbench.results import MetricFacts, ModelScore, Run
+from vidbench.results import MetricFacts, ModelScore, Run, is_baseline
 from vidbench.stats import CONFIDENCE
 
 
@@ -35,9 +35,8 @@ def draft(run: Run, *, model: str | None = None, locating: Collection[str] = ())
         )
     rows = Rows(run)
     if model is None and len(rows.models) != 1:
-        raise InputError(
-            f"{run.path} has {len(rows.models)} models: say which is the good one, --model {rows.models[0]}"
-        )
+        likely = next((own for own in rows.models if not is_baseline(own)), rows.models[0])
+        raise InputError(f"{run.path} has {len(rows.models)} models: say which is the good one, --model {likely}")
     name = model if model is not None else rows.models[0]
     if name not in rows.models:
         raise InputError(f"{run.path} has no model '{name}'; its models are {', '.join(rows.models[:8])}")
